@@ -1,0 +1,1 @@
+"""Assemble, run, distribute and watch Pipecat workers from one command line."""

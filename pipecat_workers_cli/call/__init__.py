@@ -1,0 +1,1 @@
+"""One call: planned, built, run."""

@@ -1,0 +1,101 @@
+"""Which providers serve which worker of a recipe, chosen and checked before a call."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipecat_workers_cli.checks import State
+from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.options import ServiceOptions
+from pipecat_workers_cli.recipe.load import LoadedRecipe
+from pipecat_workers_cli.recipe.model import WorkerRecipe
+from pipecat_workers_cli.services.providers import Choice, Persona, Role, check, choose
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPlan:
+    """One agent: its table, what it thinks with and, if it speaks itself, its voice."""
+
+    recipe: WorkerRecipe
+    llm: Choice
+    tts: Choice | None
+    voice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A recipe with its providers chosen; nothing is built or opened yet.
+
+    Attributes:
+        loaded: The recipe and where it came from.
+        stt: How the caller is heard; None for calls in words alone.
+        tts: The shared voice's provider; None if agents speak themselves or nobody does.
+        voice: The shared voice; None takes the provider's default.
+        agents: The agents, in the recipe's order.
+    """
+
+    loaded: LoadedRecipe
+    stt: Choice | None
+    tts: Choice | None
+    voice: str | None
+    agents: tuple[AgentPlan, ...]
+
+    def choices(self) -> Iterator[Choice]:
+        """Give every choice once, hearing first."""
+        found = (self.stt, *(a.llm for a in self.agents), self.tts, *(a.tts for a in self.agents))
+        seen: set[tuple[Role, str, str | None]] = set()
+        for choice in found:
+            if (
+                choice is not None
+                and (key := (choice.role, choice.provider, choice.model)) not in seen
+            ):
+                seen.add(key)
+                yield choice
+
+    def persona(self, agent: AgentPlan) -> Persona:
+        """Return who an agent's LLM speaks as."""
+        worker = agent.recipe
+        return Persona(worker.name, worker.summary, worker.prompt or "", worker.script)
+
+
+def plan_call(loaded: LoadedRecipe, services: ServiceOptions, *, speech: bool) -> Plan:
+    """Choose a provider for each role of each worker.
+
+    Args:
+        loaded: The recipe.
+        services: What the command line says of providers.
+        speech: False leaves hearing and speaking out, for calls in words.
+
+    Raises:
+        ConfigurationError: A provider or one of its settings doesn't exist.
+    """
+    recipe = loaded.recipe
+    main = recipe.main
+
+    def speaking(worker: WorkerRecipe | None) -> tuple[Choice, str | None]:
+        own = worker.tts if worker else None
+        tts = choose(Role.TTS, options=services, worker=own, main=main.tts)
+        voices = (worker, main) if worker else (main, recipe.opener)
+        named = (speaker.voice_for(tts.provider) for speaker in voices)
+        return tts, tts.model or next((voice for voice in named if voice), None)
+
+    agents: list[AgentPlan] = []
+    for worker in recipe.workers:
+        llm = choose(Role.LLM, options=services, worker=worker.llm, main=main.llm)
+        own = speaking(worker) if speech and main.tts_per_worker else (None, None)
+        agents.append(AgentPlan(worker, llm, *own))
+    stt = choose(Role.STT, options=services, main=main.stt) if speech else None
+    shared = speaking(None) if speech and not main.tts_per_worker else (None, None)
+    return Plan(loaded, stt, *shared, tuple(agents))
+
+
+def require_ready(plan: Plan) -> None:
+    """Refuse a plan whose providers lack a key or a package, before anything starts.
+
+    Raises:
+        PmwError: What is missing, and how to get it.
+    """
+    for choice in plan.choices():
+        for finding in check(choice):
+            if finding.state is State.WRONG:
+                what = f"{choice.role} by {choice.provider}: {finding.found}"
+                raise PmwError(what, mend=finding.mend)

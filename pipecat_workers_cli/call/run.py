@@ -1,0 +1,155 @@
+"""One call, from hello to goodbye: its workers run for as long as a block lasts."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from loguru import logger
+from pipecat.bus import BusCancelMessage, BusEndMessage, BusMessage, WorkerBus
+from pipecat.transports.base_transport import BaseTransport
+from pipecat.workers.base_worker import BaseWorker
+from pipecat.workers.runner import WorkerRunner
+
+from pipecat_workers_cli.buses.urls import open_bus
+from pipecat_workers_cli.call.assembly import build_workers
+from pipecat_workers_cli.call.log import CallLog
+from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.traffic.tap import Tap
+from pipecat_workers_cli.workers.main import MainWorker
+
+STOP_WITHIN = 4.0  # seconds; a process must be out within 5 s of a signal
+
+
+class Call:
+    """One caller's conversation while it lasts.
+
+    Attributes:
+        id: Eight hex digits, unique among a session's calls.
+        main: The main worker.
+        log: What happens in the call.
+        ended: Set once the call is over, by whomever.
+        reason: Why it ended; empty until then.
+    """
+
+    def __init__(self, call_id: str, *, main: str, tap: Tap) -> None:
+        """Begin a call whose workers are yet to be built."""
+        self.id = call_id
+        self.main: MainWorker
+        self.log = CallLog(call_id, main=main, emit=tap.add)
+        self.ended = asyncio.Event()
+        self.reason = ""
+
+    def end(self, reason: str) -> None:
+        """Let the call end; the first reason counts."""
+        if not self.ended.is_set():
+            self.reason = reason
+            self.ended.set()
+
+    async def settled(self) -> bool:
+        """Wait until the latest turn has been answered; False if the call ended instead."""
+        waits = {
+            asyncio.create_task(self.log.settled(), name="settled"),
+            asyncio.create_task(self.ended.wait(), name="ended"),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return not self.ended.is_set()
+
+    def on_bus(self, message: BusMessage) -> None:
+        """Follow the bus: the log takes note, and a goodbye ends the call."""
+        self.log.on_bus(message)
+        if isinstance(message, BusEndMessage):
+            self.end(message.reason or "goodbye")
+        elif isinstance(message, BusCancelMessage):
+            self.end(message.reason or "cancelled")
+
+
+@asynccontextmanager
+async def open_call(
+    plan: Plan, transport: BaseTransport, *, tap: Tap, idle_timeout: float | None
+) -> AsyncGenerator[Call]:
+    """Build the workers of a call and run them for as long as the block lasts.
+
+    The block decides when to leave; `call.ended` tells it that the call is over. Leaving
+    stops the workers, however the block is left.
+
+    Args:
+        plan: The recipe with its providers, checked.
+        transport: The caller's path.
+        tap: Sees the call's bus and is told its entries.
+        idle_timeout: Seconds in which nobody says anything before the call ends.
+
+    Raises:
+        PmwError: A service can't be built.
+        TimeoutError: The workers did not stop in time; they are cancelled now.
+    """
+    recipe = plan.loaded.recipe
+    call = Call(uuid.uuid4().hex[:8], main=recipe.main.name, tap=tap)
+    async with open_bus("local", channel=call.id) as bus:
+        call.main, agents = await build_workers(
+            plan,
+            bus=bus,
+            transport=transport,
+            observers=[call.log],
+            on_bus=call.on_bus,
+            idle_timeout=idle_timeout,
+        )
+        names = [worker.name for worker in recipe.workers]
+        tap.open_call(call.id, bus, recipe=recipe.name, workers=names, main=recipe.main.name)
+
+        @transport.event_handler("on_client_disconnected")
+        async def on_client_disconnected(_transport: BaseTransport, _client: object) -> None:
+            call.end("the caller hung up")
+
+        try:
+            async with running([call.main, *agents], bus):
+                yield call
+        finally:
+            call.end("stopped")
+            call.log.tell(event="end", reason=call.reason)
+            tap.close_call(call.id)
+
+
+@asynccontextmanager
+async def running(
+    workers: Sequence[BaseWorker], bus: WorkerBus, *, stop_within: float = STOP_WITHIN
+) -> AsyncGenerator[None]:
+    """Run workers on a bus for as long as the block lasts.
+
+    A runner that fails ends the block; a block that ends stops the workers. Errors of
+    both come out as one `ExceptionGroup`.
+
+    Raises:
+        TimeoutError: Stopping took over `stop_within` seconds; all are cancelled now.
+    """
+    runner = WorkerRunner(bus=bus, handle_sigint=False)
+    await runner.add_workers(*workers)
+    ready = asyncio.Event()
+
+    @runner.event_handler("on_ready")
+    async def on_ready(_runner: WorkerRunner) -> None:
+        ready.set()
+
+    try:
+        async with asyncio.timeout(None) as deadline, asyncio.TaskGroup() as tasks:
+            tasks.create_task(runner.run(auto_end=False), name="runner")
+            await ready.wait()
+            try:
+                yield
+            finally:
+                deadline.reschedule(asyncio.get_running_loop().time() + stop_within)
+                await runner.cancel("the call is over")
+    finally:
+        # The runner stops its workers by messages; over a dead bus none arrives. Outside
+        # the group, because a task that fails in it cancels all inside.
+        late = runner.task_manager.current_tasks()
+        for task in late:
+            task.cancel()
+        if late:
+            _, stuck = await asyncio.wait(late, timeout=stop_within)
+            for task in stuck:
+                logger.warning(f"task {task.get_name()} did not end in {stop_within:.0f} s")

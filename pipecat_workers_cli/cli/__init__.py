@@ -1,0 +1,1 @@
+"""The commands: parse, call, print. Rich and Typer live here and nowhere else."""

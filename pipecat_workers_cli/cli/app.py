@@ -1,0 +1,128 @@
+"""The program: its commands, and the one place where an error is printed.
+
+What a command needs is imported when it runs: Pipecat takes over two seconds to import,
+and `--help` must not wait for it.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from pipecat_workers_cli.cli.arguments import EnvFile, LogFile, LogLevel, Quiet, Verbose
+from pipecat_workers_cli.cli.completions import completions
+from pipecat_workers_cli.cli.doctor import doctor
+from pipecat_workers_cli.cli.patterns import handoff, run
+from pipecat_workers_cli.cli.recipe import recipe_app
+from pipecat_workers_cli.cli.terminal import Terminal
+from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
+
+app = typer.Typer(
+    name="pmw",
+    help="Assemble, run and watch Pipecat workers.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(rich_help_panel="Patterns")(handoff)
+app.command(rich_help_panel="Recipes")(run)
+app.add_typer(recipe_app, name="recipe", rich_help_panel="Recipes")
+app.command(rich_help_panel="Tools")(doctor)
+app.command(rich_help_panel="Tools")(completions)
+
+UsageError = typer.BadParameter.__bases__[0]
+"""What Typer raises for a command line it can't read; it exports subclasses only."""
+
+
+def print_version(wanted: bool) -> None:
+    """Print the versions of pmw and Pipecat, and leave."""
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"pmw {version('pipecat-workers-cli')} (pipecat-ai {version('pipecat-ai')})")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", is_eager=True, callback=print_version, help="Show versions."
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_level: LogLevel = None,
+    log_file: LogFile = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Assemble, run and watch Pipecat workers."""
+    terminal = Terminal.of(context)
+    terminal.adopt(quiet=quiet, verbose=verbose, log_level=log_level, log_file=log_file)
+    terminal.env_file = env_file
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run `pmw` and leave the process with the exit code of `cli.md`'s contract.
+
+    Args:
+        argv: The words after `pmw`; None takes the process's own.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    rest: list[str] = []
+    if "--" in words:
+        split = words.index("--")
+        words, rest = words[:split], words[split + 1 :]
+    terminal = Terminal(runner_args=tuple(rest))
+    try:
+        sys.exit(app(words, prog_name="pmw", standalone_mode=False, obj=terminal) or 0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; stdout can't be flushed any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        sys.exit(report(error, terminal))
+
+
+def report(error: Exception, terminal: Terminal) -> int:
+    """Print an error in two lines: what happened, what to do.
+
+    Returns:
+        The exit code.
+    """
+    while isinstance(error, ExceptionGroup):  # task groups wrap what they raise
+        error = error.exceptions[0]
+    if isinstance(error, UsageError):
+        error = usage_error(error)
+    elif not isinstance(error, PmwError):
+        if terminal.verbose:
+            import traceback
+
+            traceback.print_exception(error)
+        name = type(error).__name__  # its text may hold a key or a password
+        error = PmwError(f"unexpected {name}", mend="see it all with -v")
+    print(f"error: {error.what}\n  try: {error.mend}", file=sys.stderr)
+    return error.exit_code
+
+
+def usage_error(error: Exception) -> ConfigurationError:
+    """Say in our two lines what Typer found wrong with the command line."""
+    what = str(getattr(error, "message", error)).rstrip(".")
+    context: typer.Context | None = getattr(error, "ctx", None)
+    asked = context.command_path if context else "pmw"
+    help_line = f"see {asked} --help"
+    option = getattr(error, "option_name", None)
+    if option and context:
+        known = [name for p in context.command.params for name in p.opts if name.startswith("--")]
+        return ConfigurationError(
+            f"no option '{option}'", mend=f"{near_miss(option, known).split('?')[0]}; {help_line}"
+        )
+    return ConfigurationError(what[:1].lower() + what[1:], mend=help_line)

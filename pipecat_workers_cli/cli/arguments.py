@@ -1,0 +1,304 @@
+"""The options that commands share, declared once.
+
+`takes_call_options` gives a command all of `call_options`' parameters; the command gets
+them as one frozen `CallOptions`.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Optional, get_type_hints
+
+import typer
+
+from pipecat_workers_cli.cli.complete import LLMS, STTS, TRANSPORTS, TTSS
+from pipecat_workers_cli.cli.terminal import Terminal
+from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.options import (
+    CallOptions,
+    Output,
+    Profile,
+    ServeOptions,
+    ServiceOptions,
+    TrafficMode,
+)
+
+LOG_LEVELS = ("trace", "debug", "info", "success", "warning", "error", "critical")
+
+
+def _log_level(value: str | None) -> str | None:
+    if value is not None and value.lower() not in LOG_LEVELS:
+        raise typer.BadParameter(f"there is {', '.join(LOG_LEVELS)}")
+    return value
+
+
+LOGS, SERVICES, CALLERS, SCRIPT = "Logs", "Services", "Callers", "A call without a person"
+
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only results and errors.", rich_help_panel=LOGS)
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="--log-level debug.", rich_help_panel=LOGS)
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        "--log-level",
+        callback=_log_level,
+        autocompletion=lambda: LOG_LEVELS,
+        metavar="LEVEL",
+        help="From trace to critical.",
+        rich_help_panel=LOGS,
+    ),
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option("--log-file", metavar="FILE", help="Logs go there.", rich_help_panel=LOGS),
+]
+EnvFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--env-file", metavar="FILE", help="Instead of the nearest .env.", rich_help_panel=LOGS
+    ),
+]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="What stdout is for: a person or a program.")
+]
+Json = Annotated[bool, typer.Option("--json", help="-o json.")]
+ServicesOption = Annotated[
+    Profile | None,
+    typer.Option(
+        "--services",
+        help="cloud, offline (no key, no network), or auto: each role by its key.",
+        rich_help_panel=SERVICES,
+    ),
+]
+Llm = Annotated[
+    str | None,
+    typer.Option(
+        "--llm",
+        autocompletion=lambda: LLMS,
+        metavar="NAME[:MODEL]",
+        help="Who thinks.",
+        rich_help_panel=SERVICES,
+    ),
+]
+Stt = Annotated[
+    str | None,
+    typer.Option(
+        "--stt",
+        autocompletion=lambda: STTS,
+        metavar="NAME[:MODEL]",
+        help="Who hears.",
+        rich_help_panel=SERVICES,
+    ),
+]
+Tts = Annotated[
+    str | None,
+    typer.Option(
+        "--tts",
+        autocompletion=lambda: TTSS,
+        metavar="NAME[:VOICE]",
+        help="Who speaks.",
+        rich_help_panel=SERVICES,
+    ),
+]
+Host = Annotated[
+    str, typer.Option("--host", help="Where the web server listens.", rich_help_panel=CALLERS)
+]
+Port = Annotated[
+    int, typer.Option("--port", min=1, max=65535, help="Its port.", rich_help_panel=CALLERS)
+]
+
+
+def call_options(
+    context: typer.Context,
+    transport: Annotated[
+        str | None,
+        typer.Option(
+            "--transport",
+            "-t",
+            autocompletion=lambda: TRANSPORTS,
+            metavar="NAME",
+            rich_help_panel=CALLERS,
+            help="console, webrtc, daily, …; left out: all that the web server can serve.",
+        ),
+    ] = None,
+    host: Host = "localhost",
+    port: Port = 7860,
+    allowed_origins: Annotated[
+        Optional[list[str]],  # noqa: UP045  # Typer reads it at run time
+        typer.Option(
+            "--allowed-origins",
+            metavar="ORIGIN",
+            rich_help_panel=CALLERS,
+            help="Pages of this origin may call too. Repeatable.",
+        ),
+    ] = None,
+    page_token: Annotated[
+        str | None,
+        typer.Option(
+            "--page-token",
+            metavar="TOKEN",
+            rich_help_panel=CALLERS,
+            help="Asked of every caller; needed beyond localhost.",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            rich_help_panel=CALLERS,
+            help="Listen beyond localhost without a page token.",
+        ),
+    ] = False,
+    max_calls: Annotated[
+        int | None,
+        typer.Option(
+            "--max-calls",
+            min=1,
+            rich_help_panel=CALLERS,
+            help="Calls at once. [default: what the slowest service bears]",
+        ),
+    ] = None,
+    idle_timeout: Annotated[
+        float,
+        typer.Option(
+            "--idle-timeout",
+            min=1,
+            metavar="S",
+            rich_help_panel=CALLERS,
+            help="Ends a call in which nobody says anything.",
+        ),
+    ] = 300.0,
+    services: ServicesOption = None,
+    llm: Llm = None,
+    stt: Stt = None,
+    tts: Tts = None,
+    sets: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Sets a key of the recipe. Repeatable.",
+        ),
+    ] = None,
+    say: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--say",
+            metavar="TEXT",
+            rich_help_panel=SCRIPT,
+            help="One turn of the caller, in words. Repeatable.",
+        ),
+    ] = None,
+    say_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--say-file",
+            metavar="FILE",
+            rich_help_panel=SCRIPT,
+            help="A turn a line; - is stdin.",
+        ),
+    ] = None,
+    traffic: Annotated[
+        TrafficMode | None,
+        typer.Option(
+            "--traffic",
+            help="What workers say to each other. [default: table on a terminal, else off]",
+        ),
+    ] = None,
+    output: OutputOption = Output.TEXT,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_level: LogLevel = None,
+    log_file: LogFile = None,
+    env_file: EnvFile = None,
+) -> CallOptions:
+    """Freeze what was typed.
+
+    Raises:
+        ConfigurationError: Two options contradict each other, or a file can't be read.
+    """
+    terminal = Terminal.of(context)
+    terminal.adopt(quiet=quiet, verbose=verbose, log_level=log_level, log_file=log_file)
+    terminal.env_file = env_file or terminal.env_file
+    turns = read_turns(say, say_file)
+    if turns is not None and transport not in (None, "console"):
+        raise ConfigurationError(
+            f"--say and --say-file speak at the console, not by {transport}",
+            mend="leave --transport out",
+        )
+    return CallOptions(
+        services=ServiceOptions(profile=services, llm=llm, stt=stt, tts=tts),
+        serve=ServeOptions(
+            transport="console" if turns is not None else transport,
+            host=host,
+            port=port,
+            allowed_origins=tuple(allowed_origins or ()),
+            page_token=page_token,
+            insecure=insecure,
+            runner_args=terminal.runner_args,
+        ),
+        sets=tuple(sets or ()),
+        traffic=traffic,
+        say=turns,
+        output=Output.JSON if json else output,
+        idle_timeout=idle_timeout,
+        max_calls=max_calls,
+    )
+
+
+def read_turns(say: list[str] | None, say_file: Path | None) -> tuple[str, ...] | None:
+    """Collect the caller's turns from `--say` and `--say-file`; None if neither was typed.
+
+    Raises:
+        ConfigurationError: The file can't be read.
+    """
+    if say is None and say_file is None:
+        return None
+    turns = list(say or ())
+    if say_file is not None:
+        import sys
+
+        try:
+            is_stdin = str(say_file) == "-"
+            text = sys.stdin.read() if is_stdin else say_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
+            raise ConfigurationError(
+                f"cannot read {say_file}: {reason}", mend="name a text file, one turn a line"
+            ) from None
+        turns += text.splitlines()
+    return tuple(turn for turn in turns if turn.strip())
+
+
+def takes_call_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take all of `call_options`; it gets them as its argument `options`.
+
+    Typer reads a command's signature, so the options' parameters are written into it.
+    """
+    shared = inspect.signature(call_options).parameters
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "options"]
+    own_names = {p.name for p in own}
+
+    @functools.wraps(command)
+    def with_options(**typed: Any) -> None:
+        options = call_options(**{name: typed[name] for name in shared})
+        command(**{name: typed[name] for name in own_names}, options=options)
+
+    hints = {
+        **get_type_hints(call_options, include_extras=True),
+        **get_type_hints(command, include_extras=True),
+    }
+    both = {p.name: p for p in (*own, *shared.values())}
+    parameters = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+        for name, p in both.items()
+    ]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+    del with_options.__wrapped__  # or Typer would look through to the command's own
+    return with_options

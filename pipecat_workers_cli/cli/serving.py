@@ -1,0 +1,117 @@
+"""A session that serves callers, as seen from a terminal: its banner or its live table."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.cli.keys import restore_terminal, terminal_fd
+from pipecat_workers_cli.cli.sheet import Header
+from pipecat_workers_cli.cli.table import run_lines, run_table
+from pipecat_workers_cli.cli.terminal import Terminal
+from pipecat_workers_cli.cli.turns import TurnPrinter
+from pipecat_workers_cli.logs import set_up_logs
+from pipecat_workers_cli.options import CallOptions, Output, TrafficMode
+from pipecat_workers_cli.services.providers import calls_at_once
+from pipecat_workers_cli.session.serve import Serving, serve
+from pipecat_workers_cli.traffic.tap import Tap
+from pipecat_workers_cli.transports.params import check_transport
+
+
+def serve_calls(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
+    """Serve callers until the session is stopped; blocks.
+
+    Raises:
+        PmwError: The transport or the port isn't there.
+        ConfigurationError: The bind isn't safe.
+        KeyboardInterrupt: SIGINT ended the session.
+    """
+    if options.serve.transport is not None:
+        check_transport(options.serve.transport)
+    tap = Tap()
+    if options.output is Output.JSON:
+        tap.subscribe(TurnPrinter(Output.JSON))
+    shown = options.traffic or default_traffic(terminal)
+    log_file = terminal.log_file
+    if shown is TrafficMode.TABLE and log_file is None:
+        log_file = terminal.log_beside_table(plan.loaded.recipe.name)
+        terminal.say(f"logs: {log_file}")
+    serve(
+        plan,
+        options.serve,
+        tap=tap,
+        max_calls=options.max_calls or calls_at_once(tuple(plan.choices())),
+        idle_timeout=options.idle_timeout,
+        set_up_logs=lambda: set_up_logs(terminal.log_level, log_file),
+        beside=lambda serving: shown_beside(serving, plan, tap, terminal, shown),
+    )
+
+
+def default_traffic(terminal: Terminal) -> TrafficMode:
+    """Choose what to show when nothing was typed: a table, where one can be drawn and read."""
+    drawable = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    wanted = not terminal.quiet and not terminal.verbose
+    return TrafficMode.TABLE if drawable and wanted else TrafficMode.OFF
+
+
+@asynccontextmanager
+async def shown_beside(
+    serving: Serving, plan: Plan, tap: Tap, terminal: Terminal, shown: TrafficMode
+) -> AsyncGenerator[None]:
+    """Say where the session is, and show its traffic while the block lasts."""
+    has_keys = shown is TrafficMode.TABLE and terminal_fd() is not None
+    header = header_of(serving, plan, has_keys=has_keys)
+    terminal.say(banner(header))
+    stop = asyncio.Event()
+    console = terminal.console(stderr=True)
+    match shown:
+        case TrafficMode.OFF:
+            yield
+            return
+        case TrafficMode.LINES:
+            showing = run_lines(tap, console=console, stop=stop)
+        case TrafficMode.TABLE:
+            serving.aborting.append(restore_terminal)
+            showing = run_table(
+                tap,
+                header=header,
+                console=console,
+                stop=stop,
+                event_loop_lag=lambda: serving.lag,
+            )
+    leaving = False
+
+    def quit_session(_task: asyncio.Task[None]) -> None:
+        if not leaving:  # `q` ended the table, and with the table goes the session
+            serving.stop()
+
+    task = asyncio.create_task(showing, name=f"show {shown}")
+    task.add_done_callback(quit_session)
+    try:
+        yield
+    finally:
+        leaving = True
+        stop.set()
+        await asyncio.wait({task}, timeout=1)
+
+
+def header_of(serving: Serving, plan: Plan, *, has_keys: bool) -> Header:
+    """Return what the banner and the table's first lines say."""
+    providers = " · ".join(f"{c.role}: {c.provider} ({c.why})" for c in plan.choices())
+    return Header(
+        recipe=plan.loaded.recipe.name,
+        address=serving.address,
+        providers=providers,
+        ending="q or Ctrl-C ends" if has_keys else "Ctrl-C ends",
+        max_calls=serving.max_calls,
+    )
+
+
+def banner(header: Header) -> str:
+    """Return the lines that a session without a table begins with."""
+    return (
+        f"{header.recipe} at {header.address}  ({header.ending}; up to {header.max_calls} calls)\n"
+        f"{header.providers}"
+    )

@@ -1,0 +1,189 @@
+"""Shows a session's traffic at the terminal: as a live table, or a line an event.
+
+Both write to stderr: stdout is for what was asked for.
+"""
+
+import asyncio
+import webbrowser
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+
+from pipecat_workers_cli.cli.cells import Sheet, plain
+from pipecat_workers_cli.cli.keys import lent_screen, open_keys, terminal_fd
+from pipecat_workers_cli.cli.parts import clock
+from pipecat_workers_cli.cli.sheet import Header, render_help, render_table
+from pipecat_workers_cli.cli.turns import render_entry
+
+if TYPE_CHECKING:
+    from pipecat_workers_cli.traffic.entry import Entry
+    from pipecat_workers_cli.traffic.tap import Tap
+
+__all__ = ["Header", "render_help", "render_table", "run_lines", "run_table"]
+
+SHORTEST = 0.1  # seconds between two drawings, whatever the traffic
+LONGEST = 0.25  # seconds; rates and times of last sight move without an event
+ANEW = 1.0  # seconds after which the same picture is drawn again, over stray output
+LINES = 1_000  # waiting to be written; a terminal that stands still must not fill memory
+
+
+async def run_table(
+    tap: "Tap",
+    *,
+    header: Header,
+    console: Console,
+    stop: asyncio.Event,
+    event_loop_lag: Callable[[], float],
+) -> None:
+    """Draw the table on the terminal's other screen until `stop` is set.
+
+    `q` sets it, `o` opens the page, `?` shows help and hides it. Drawing happens in a
+    thread, because a terminal may be slower than the calls can wait. The screen and the
+    terminal's mode are put back however this ends; a way out that runs no `finally` calls
+    `keys.restore_terminal`.
+
+    Args:
+        tap: Where snapshots come from.
+        header: What stands above the table.
+        console: The terminal to draw on, on stderr.
+        stop: Ends the table.
+        event_loop_lag: Tells how late the event loop is, in seconds.
+    """
+    table = _Table(header, stop, keys=terminal_fd() is not None)
+    live = Live(
+        console=console,
+        screen=True,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    unsubscribe = tap.subscribe(lambda _: table.wake.set())
+    loop = asyncio.get_running_loop()
+    drawn, drawn_at = None, 0.0
+    try:
+        with lent_screen(console.file.fileno()), live, open_keys(table.press):
+            while not stop.is_set():
+                table.wake.clear()
+                sheet = table.draw(tap, console, event_loop_lag())
+                if sheet != drawn or loop.time() - drawn_at >= ANEW:
+                    drawn, drawn_at = sheet, loop.time()
+                    await asyncio.to_thread(live.update, sheet, refresh=True)
+                await _wait(stop, SHORTEST)
+                if not stop.is_set():
+                    await _wait(table.wake, LONGEST - SHORTEST)
+    finally:
+        unsubscribe()
+        table.close()
+
+
+async def run_lines(tap: "Tap", *, console: Console, stop: asyncio.Event) -> None:
+    """Write one line for each entry until `stop` is set.
+
+    A line has the time since the call began, the call, and what happened. Lines are
+    written in a thread; more than `LINES` waiting are dropped, and their number is said.
+
+    Args:
+        tap: Where entries come from.
+        console: Where to, on stderr.
+        stop: Ends it, after what is waiting has been written.
+    """
+    waiting: deque[str] = deque()
+    wake = asyncio.Event()
+    dropped = 0
+
+    def note(entry: "Entry") -> None:
+        nonlocal dropped
+        if len(waiting) >= LINES:
+            dropped += 1
+        else:
+            waiting.append(entry_line(entry))
+        wake.set()
+
+    unsubscribe = tap.subscribe(note)
+    try:
+        while not stop.is_set() or waiting:
+            await _either(wake, stop)
+            wake.clear()
+            lines = [*waiting]
+            waiting.clear()
+            if dropped:
+                lines.append(f"({dropped} lines were left out)")
+                dropped = 0
+            if lines:
+                await asyncio.to_thread(_write, console, lines)
+    finally:
+        unsubscribe()
+
+
+def entry_line(entry: "Entry") -> str:
+    """Say an entry in one line, with its time and its call."""
+    return f"{clock(entry.at_ms / 1000):>7} {entry.call} {plain(render_entry(entry))}"
+
+
+class _Table:
+    """What the keys change."""
+
+    def __init__(self, header: Header, stop: asyncio.Event, *, keys: bool) -> None:
+        self.wake = asyncio.Event()
+        self._header = header
+        self._stop = stop
+        self._keys = keys
+        self._help = False
+        self._opening: asyncio.Task[None] | None = None
+
+    def press(self, key: str) -> None:
+        if key == "q":
+            self._stop.set()
+        elif key == "?":
+            self._help = not self._help
+        elif key == "o" and self._header.address and self._opening is None:
+            self._opening = asyncio.create_task(self._open(self._header.address), name="open page")
+        self.wake.set()
+
+    def draw(self, tap: "Tap", console: Console, lag: float) -> Sheet:
+        width, height = console.size
+        if self._help:
+            return render_help(self._header, width, height)
+        return render_table(tap.snapshot(), self._header, width, height, lag=lag, keys=self._keys)
+
+    def close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+
+    async def _open(self, address: str) -> None:
+        try:
+            await asyncio.to_thread(open_page, address)
+        finally:
+            self._opening = None
+
+
+def open_page(address: str) -> None:
+    """Open an address in a browser with a window; one in the terminal would draw over us."""
+    with suppress(webbrowser.Error):
+        browser = webbrowser.get()
+        if type(browser) is not webbrowser.GenericBrowser:
+            browser.open(address)
+
+
+def _write(console: Console, lines: list[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
+    tasks = {asyncio.create_task(event.wait()) for event in (one, other)}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

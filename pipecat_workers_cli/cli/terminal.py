@@ -1,0 +1,68 @@
+"""What every command shares: how loud it is, where its logs go, what stdout is for."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(slots=True)
+class Terminal:
+    """The options that work everywhere, before and after a command's name.
+
+    Attributes:
+        runner_args: What followed `--`.
+        quiet: Say nothing but results and errors.
+        verbose: Log at debug level, and show tracebacks.
+        log_level: A loguru level; None is quiet about the framework.
+        log_file: Where logs go; None is stderr.
+        env_file: What `--env-file` named.
+    """
+
+    runner_args: tuple[str, ...] = ()
+    quiet: bool = False
+    verbose: bool = False
+    log_level: str | None = None
+    log_file: Path | None = None
+    env_file: Path | None = None
+
+    @classmethod
+    def of(cls, context: typer.Context) -> "Terminal":
+        """Return the terminal of a running command; a new one in a bare Typer app."""
+        root = context.find_root()
+        if not isinstance(root.obj, cls):
+            root.obj = cls()
+        return root.obj
+
+    def adopt(
+        self, *, quiet: bool, verbose: bool, log_level: str | None, log_file: Path | None
+    ) -> None:
+        """Take options that were typed; those left out keep what was typed elsewhere."""
+        self.quiet = self.quiet or quiet
+        self.verbose = self.verbose or verbose
+        self.log_level = log_level or self.log_level or ("debug" if self.verbose else None)
+        self.log_file = log_file or self.log_file
+
+    def say(self, text: str) -> None:
+        """Write a line for the person at the terminal, to stderr; silent when quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def console(self, *, stderr: bool = False) -> "Console":
+        """Return a Rich console; colour and redraw only on a terminal without NO_COLOR."""
+        from rich.console import Console
+
+        return Console(stderr=stderr, highlight=False)
+
+    def log_beside_table(self, name: str) -> Path:
+        """Choose a file for the logs of a session that draws a table."""
+        from platformdirs import user_log_path
+
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        return user_log_path("pmw", appauthor=False) / f"{name}-{stamp}.log"

@@ -1,0 +1,49 @@
+"""Log lines: where they go, how loud they are, and that they hold no secret."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loguru import Message
+
+SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL)S?$")
+PASSWORD_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/@]*:[^\s/@]*@", re.IGNORECASE)
+LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|pk|rk)[-_][A-Za-z0-9_*-]{6,}|(?<=Bearer )\S+")
+SHORTEST_SECRET = 6  # characters; shorter values would strike out ordinary words
+
+
+def redact(text: str) -> str:
+    """Strike out keys, tokens and passwords: of the environment, in URLs, by their look."""
+    for name, value in os.environ.items():
+        if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET:
+            text = text.replace(value, "***")
+    text = PASSWORD_IN_URL.sub(r"\g<scheme>***@", text)
+    return LOOKS_LIKE_A_KEY.sub("***", text)
+
+
+def set_up_logs(level: str | None, log_file: Path | None) -> None:
+    """Send log lines to a file or to stderr.
+
+    Args:
+        level: A loguru level; None shows what goes wrong and nothing of the framework's
+            inner life.
+        log_file: Where to; None is stderr.
+    """
+    from loguru import logger  # noqa: PLC0415  # 60 ms, and not on the way to --help
+
+    logger.remove()
+    shown = (level or ("INFO" if log_file else "ERROR")).upper()
+    if log_file is None:
+        stream, line = sys.stderr, "{level.name:<7} {message}"
+    else:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        stream = log_file.open("a", encoding="utf-8", buffering=1)
+        line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level.name:<7} {name}: {message}"
+
+    def write_redacted(message: "Message") -> None:
+        stream.write(redact(message))
+
+    logger.add(write_redacted, level=shown, format=line)

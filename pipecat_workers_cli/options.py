@@ -1,0 +1,98 @@
+"""The options of a call, typed at the door and frozen after it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Profile(StrEnum):
+    """Where speech and language come from."""
+
+    AUTO = "auto"
+    CLOUD = "cloud"
+    OFFLINE = "offline"
+
+
+class TrafficMode(StrEnum):
+    """How a session shows what its workers say to each other."""
+
+    TABLE = "table"
+    LINES = "lines"
+    OFF = "off"
+
+
+class Output(StrEnum):
+    """What a command writes to stdout."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """Which providers serve a call.
+
+    Attributes:
+        profile: `--services`; None when it wasn't typed, which means `auto` in the end
+            but lets a recipe's own choice win first.
+        llm: `--llm`, `NAME` or `NAME:MODEL`.
+        stt: `--stt`, `NAME` or `NAME:MODEL`.
+        tts: `--tts`, `NAME` or `NAME:VOICE`.
+    """
+
+    profile: Profile | None = None
+    llm: str | None = None
+    stt: str | None = None
+    tts: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """Where the web server listens, and whom it lets in.
+
+    Attributes:
+        transport: One transport of Pipecat's runner; None serves all that need no more
+            than the web server.
+        host: The address to bind.
+        port: The port to bind.
+        allowed_origins: Origins let in besides the server's own, `https://host[:port]`.
+        page_token: Asked of every request when set; the page carries it in its fragment.
+        insecure: Allows a bind beyond loopback without a page token.
+        runner_args: What followed `--`, for Pipecat's runner.
+    """
+
+    transport: str | None = None
+    host: str = "localhost"
+    port: int = 7860
+    allowed_origins: tuple[str, ...] = ()
+    page_token: str | None = None
+    insecure: bool = False
+    runner_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """All that a pattern command was told.
+
+    Attributes:
+        services: Which providers.
+        serve: Where callers come from.
+        sets: `--set` as typed, `KEY=VALUE` each.
+        traffic: How traffic is shown; None leaves it to the terminal.
+        say: User turns to be sent instead of a person's; None asks a person.
+        output: Text or JSON lines on stdout.
+        idle_timeout: Seconds in which nobody says anything before a call ends.
+        max_calls: Calls at once in this process; None takes what the slowest of the
+            chosen services bears.
+        log_file: Where logs go; None means stderr, or a file while a table is drawn.
+    """
+
+    services: ServiceOptions = field(default_factory=ServiceOptions)
+    serve: ServeOptions = field(default_factory=ServeOptions)
+    sets: tuple[str, ...] = ()
+    traffic: TrafficMode | None = None
+    say: tuple[str, ...] | None = None
+    output: Output = Output.TEXT
+    idle_timeout: float = 300.0
+    max_calls: int | None = None
+    log_file: Path | None = None

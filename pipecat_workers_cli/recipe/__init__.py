@@ -1,0 +1,1 @@
+"""A system of workers as data: read from TOML, checked, frozen."""

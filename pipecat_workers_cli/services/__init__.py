@@ -1,0 +1,1 @@
+"""Hearing, thinking and speaking, by provider."""

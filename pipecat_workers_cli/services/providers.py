@@ -1,0 +1,287 @@
+"""The table of providers: who can hear, think and speak, and what each needs.
+
+Choosing and checking look at the table and at this machine alone; only building imports
+Pipecat and the picked row's module.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib import import_module
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from pipecat_workers_cli.checks import Check, State
+from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
+from pipecat_workers_cli.options import Profile, ServiceOptions
+from pipecat_workers_cli.recipe.model import Rule, Service
+from pipecat_workers_cli.services.provider_settings import (
+    ANTHROPIC_SETTINGS,
+    CARTESIA_SETTINGS,
+    DEEPGRAM_SETTINGS,
+    OPENAI_SETTINGS,
+    Kind,
+)
+from pipecat_workers_cli.services.voices import find_voice
+from pipecat_workers_cli.settings import variable
+
+if TYPE_CHECKING:
+    from pipecat.services.llm_service import LLMService
+    from pipecat.services.stt_service import STTService
+    from pipecat.services.tts_service import TTSService
+
+
+class Role(StrEnum):
+    """What a service does in a call."""
+
+    STT = "stt"
+    LLM = "llm"
+    TTS = "tts"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which provider serves a role, and why.
+
+    Attributes:
+        role: What it does.
+        provider: The row of the table, such as `openai`.
+        model: The model, or for TTS the voice; None takes the provider's default.
+        settings: The provider's own further keys, from a recipe.
+        why: A few words for the banner: `--llm`, `--services offline`, `recipe`,
+            `OPENAI_API_KEY is set`, `no OPENAI_API_KEY`.
+    """
+
+    role: Role
+    provider: str
+    model: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """Who an LLM speaks as.
+
+    Attributes:
+        name: The worker's name.
+        summary: What the worker is for, in a line.
+        prompt: The system instruction.
+        script: The rules of the scripted LLM; others ignore them.
+    """
+
+    name: str
+    summary: str = ""
+    prompt: str = ""
+    script: tuple[Rule, ...] = ()
+
+
+CLOUD = "pipecat_workers_cli.services.cloud"
+OFFLINE = "pipecat_workers_cli.services.offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One row: who serves a role, what it needs, how it is built.
+
+    Attributes:
+        role: What it does.
+        name: As after `--llm`, `--stt` or `--tts`.
+        module: Where the factory is; imported only when it is built.
+        factory: Its name there. It takes `model` (TTS: `voice`), `key`, `base_url` and
+            `settings` if the row has them, and for an LLM `persona`.
+        default: The model or voice when none is named; empty where there is no choice.
+        models: All models there are; None for "whatever the provider has".
+        packages: Modules that have to be installed.
+        extra: The extra of ours that brings them; empty for the base installation.
+        key: The variable with its key; empty if it needs none.
+        url: The variable that names another server; empty if there can be none.
+        settings: The further keys a recipe may give, and what each may be.
+        calls: How many calls at once one process bears with it (benchmarks/offline_calls.py).
+        local: It runs on this machine, so nothing leaves it.
+    """
+
+    role: Role
+    name: str
+    module: str
+    factory: str
+    calls: int
+    default: str = ""
+    models: tuple[str, ...] | None = None
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+    key: str = ""
+    url: str = ""
+    settings: Mapping[str, Kind] = field(default_factory=dict)
+    local: bool = False
+
+
+STT, LLM, TTS = Role.STT, Role.LLM, Role.TTS
+
+# fmt: off
+ROWS = (
+    Provider(STT, "deepgram", CLOUD, "build_deepgram", calls=16, default="nova-3-general",
+             packages=("deepgram",), key="DEEPGRAM_API_KEY", url="DEEPGRAM_BASE_URL",
+             settings=DEEPGRAM_SETTINGS),
+    Provider(STT, "moonshine", OFFLINE, "build_moonshine", calls=4, default="tiny",
+             models=("tiny",), packages=("moonshine_voice",), extra="offline", local=True),
+    Provider(LLM, "openai", CLOUD, "build_openai", calls=100, default="gpt-4.1-mini",
+             packages=("openai",), key="OPENAI_API_KEY", url="OPENAI_BASE_URL",
+             settings=OPENAI_SETTINGS),
+    Provider(LLM, "anthropic", CLOUD, "build_anthropic", calls=100, default="claude-haiku-4-5",
+             packages=("anthropic",), key="ANTHROPIC_API_KEY", url="ANTHROPIC_BASE_URL",
+             settings=ANTHROPIC_SETTINGS),
+    Provider(LLM, "ollama", CLOUD, "build_ollama", calls=4, default="qwen3",
+             packages=("openai",), url="OLLAMA_BASE_URL", settings=OPENAI_SETTINGS, local=True),
+    Provider(LLM, "scripted", OFFLINE, "build_scripted", calls=100, models=(), local=True),
+    Provider(TTS, "cartesia", CLOUD, "build_cartesia", calls=16,
+             default="71a7ad14-091c-4e8e-a314-022ece01c121",
+             packages=("websockets",), key="CARTESIA_API_KEY", url="CARTESIA_BASE_URL",
+             settings=CARTESIA_SETTINGS),
+    Provider(TTS, "piper", OFFLINE, "build_piper", calls=4, default="joe",
+             packages=("piper", "soxr"), extra="offline", local=True),
+)
+# fmt: on
+PROVIDERS: Mapping[tuple[Role, str], Provider] = MappingProxyType(
+    {(row.role, row.name): row for row in ROWS}
+)
+PROFILES: Mapping[Profile, Mapping[Role, str]] = MappingProxyType(
+    {
+        Profile.CLOUD: {STT: "deepgram", LLM: "openai", TTS: "cartesia"},
+        Profile.OFFLINE: {STT: "moonshine", LLM: "scripted", TTS: "piper"},
+    }
+)
+
+HOME = {"": "uv sync, or pip install pipecat-workers-cli"}
+EXTRA = "uv sync --extra {0}, or pip install 'pipecat-workers-cli[{0}]'"
+
+
+def choose(
+    role: Role,
+    *,
+    options: ServiceOptions,
+    worker: Service | None = None,
+    main: Service | None = None,
+) -> Choice:
+    """Choose who serves a role; the first that speaks wins.
+
+    That is `--llm`, `--stt` or `--tts`, then `--services`, then the recipe's worker, then
+    its `[main]`; else each role is the cloud's where its key is there.
+
+    Args:
+        role: What is wanted.
+        options: What was typed.
+        worker: What the worker's table says.
+        main: What `[main]` says.
+
+    Raises:
+        ConfigurationError: There is no such provider, model or setting.
+    """
+    typed: str | None = getattr(options, role.value)
+    if typed is not None:
+        return _named(role, typed, {}, why=f"--{role}")
+    if options.profile is not None:
+        return _by_profile(role, options.profile)
+    for service in (worker, main):
+        if service is not None:
+            return _named(role, service.use, service.settings, why="recipe")
+    return _by_profile(role, Profile.AUTO)
+
+
+def provider(choice: Choice) -> Provider:
+    """Return the row that a choice names."""
+    return PROVIDERS[choice.role, choice.provider]
+
+
+def check(choice: Choice, voice: str | None = None) -> list[Check]:
+    """Look whether this machine has what a provider needs; asks nobody and loads nothing.
+
+    Args:
+        choice: The provider.
+        voice: The voice it would speak with, when the choice names none.
+
+    Returns:
+        A finding for its key, its packages, its address and its voice, each where it has one.
+    """
+    row = provider(choice)
+    return [*_check_key(row), *_check_packages(row), *_check_url(row, choice),
+            *_check_voice(row, choice, voice)]
+
+
+def build_stt(choice: Choice) -> "STTService":
+    """Build the service that hears, not yet connected or started."""
+    row, options = _prepared(choice)
+    model = choice.model or row.default
+    return cast("STTService", _factory(row)(model=model, **options))
+
+
+def build_llm(choice: Choice, persona: Persona) -> "LLMService":
+    """Build the service that thinks as `persona`; its prompt is the system instruction."""
+    row, options = _prepared(choice)
+    model = choice.model or row.default
+    return cast("LLMService", _factory(row)(model=model, persona=persona, **options))
+
+
+def build_tts(choice: Choice, voice: str | None) -> "TTSService":
+    """Build the service that speaks.
+
+    Args:
+        choice: The provider.
+        voice: The speaker's voice; None takes the choice's, else the provider's default.
+
+    Raises:
+        PmwError: The voice isn't installed.
+    """
+    row, options = _prepared(choice)
+    spoken = voice or choice.model or row.default
+    return cast("TTSService", _factory(row)(voice=spoken, **options))
+
+
+def calls_at_once(choices: Iterable[Choice]) -> int:
+    """Return how many calls at once one process bears: what the slowest of `choices` does."""
+    return min((provider(choice).calls for choice in choices), default=1)
+
+
+def _named(role: Role, use: str, settings: Mapping[str, Any], *, why: str) -> Choice:
+    name, colon, model = (part.strip() for part in use.partition(":"))
+    row = PROVIDERS.get((role, name))
+    if row is None:
+        elsewhere = [other for other in Role if (other, name) in PROVIDERS]
+        hint = f"'{name}' is for --{elsewhere[0]}; " if elsewhere else ""
+        known = near_miss(name.lower(), (row.name for row in ROWS if row.role is role))
+        raise ConfigurationError(f"no {role.upper()} provider '{name}'", mend=f"{hint}{known}")
+    if colon and not model:
+        noun = "voice" if role is Role.TTS else "model"
+        raise ConfigurationError(
+            f"'{use}' names no {noun}", mend=f"write {name}, or {name}:{noun.upper()}"
+        )
+    if model and row.models is not None and model not in row.models:
+        raise ConfigurationError(
+            f"{name} has no model '{model}'", mend=near_miss(model, row.models)
+        )
+    _refuse_bad_settings(row, settings)
+    return Choice(role, name, model or None, settings, why)
+
+
+def _refuse_bad_settings(row: Provider, settings: Mapping[str, Any]) -> None:
+    for key, value in settings.items():
+        kind = row.settings.get(key)
+        if kind is None:
+            what = f"{row.name} has no setting '{key}'"
+            raise ConfigurationError(what, mend=near_miss(key, row.settings))
+        if not kind.fits(value):
+            raise ConfigurationError(f"'{key}' of {row.name} is no such thing: {value!r}",
+                                     mend=f"write {kind.says}")
+        if key == "base_url" and (fault := _fault_of_url(row, str(value))):
+            raise ConfigurationError(f"'base_url' of {row.name} {fault}", mend=_url_mend(row))
+
+
+def _by_profile(role: Role, profile: Profile) -> Choice:
+    if profile is not Profile.AUTO:
+        return Choice(role, PROFILES[profile][role], why=f"--services {profile}")
+    cloud = PROVIDERS[role, PROFILES[Profile.CLOUD][role]]
+    if variable(cloud.key) is not None:
+        return Choice(role, cloud.name, why=f"{cloud.key} is set")
+    return Choice(role, PROFILES[Profile.OFFLINE][role], why=f"no {cloud.key}")

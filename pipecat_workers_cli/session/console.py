@@ -1,0 +1,79 @@
+"""A session of one call in words: turns come from a list, a file or a prompt."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.call.run import Call, open_call
+from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.traffic.tap import Tap
+from pipecat_workers_cli.transports.console import ConsoleTransport
+
+
+async def run_console(
+    plan: Plan,
+    turns: AsyncIterator[str],
+    *,
+    tap: Tap,
+    idle_timeout: float,
+    wait_for_answers: bool,
+) -> None:
+    """Hold one call in words and return when it is over.
+
+    Args:
+        plan: The recipe with its providers, checked.
+        turns: What the caller says; the call ends when there is no more.
+        tap: Is told what happens in the call.
+        idle_timeout: Seconds in which nobody says anything before the call ends.
+        wait_for_answers: Send each turn when the one before has been answered; False for
+            a person, who may interrupt.
+
+    Raises:
+        PmwError: A turn got no answer.
+    """
+    transport = ConsoleTransport()
+    async with open_call(plan, transport, tap=tap, idle_timeout=idle_timeout) as call:
+        if plan.loaded.recipe.main.opening:
+            call.log.expect_opening()
+            if wait_for_answers:
+                await _answered(call)
+        async for text in _turns_of(call, turns):
+            call.log.expect_turn()
+            await transport.send_turn(text)
+            if wait_for_answers:
+                await _answered(call)
+        await transport.hang_up()
+
+
+async def _answered(call: Call) -> None:
+    """Wait until the latest turn has been answered, or the call has ended well.
+
+    Raises:
+        PmwError: An error came instead, or nothing within the idle timeout.
+    """
+    await call.settled()
+    if call.log.failure is not None:
+        raise PmwError(f"no answer: {call.log.failure}", mend="check keys and network: pmw doctor")
+    if call.reason == IDLE:
+        raise PmwError("no answer before the idle timeout", mend="see why with -v")
+
+
+IDLE = "idle timeout"  # Pipecat's own word for it, on the bus
+
+
+async def _turns_of(call: Call, turns: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Give the caller's turns until there is no more, or the call has ended."""
+    ended = asyncio.create_task(call.ended.wait(), name="call ended")
+    try:
+        while True:
+            turn = asyncio.ensure_future(anext(turns, None))
+            try:
+                await asyncio.wait({turn, ended}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                turn.cancel()  # does nothing to one that is there
+            text = None if ended.done() else await turn
+            if text is None:
+                return
+            yield text
+    finally:
+        ended.cancel()

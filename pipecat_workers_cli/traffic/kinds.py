@@ -1,0 +1,126 @@
+"""The kinds of traffic: what a message is for, and what family its frame belongs to."""
+
+from enum import StrEnum
+from functools import cache
+
+from pipecat.bus import (
+    BusActivateWorkerMessage,
+    BusAddWorkerMessage,
+    BusCancelMessage,
+    BusCancelWorkerMessage,
+    BusDeactivateWorkerMessage,
+    BusEndMessage,
+    BusEndWorkerMessage,
+    BusFlushProgressMessage,
+    BusJobCancelMessage,
+    BusJobRequestMessage,
+    BusJobResponseMessage,
+    BusJobResponseUrgentMessage,
+    BusJobStreamDataMessage,
+    BusJobStreamEndMessage,
+    BusJobStreamStartMessage,
+    BusJobUpdateMessage,
+    BusJobUpdateRequestMessage,
+    BusJobUpdateUrgentMessage,
+    BusTTSSpeakMessage,
+    BusWorkerErrorMessage,
+    BusWorkerLocalErrorMessage,
+    BusWorkerReadyMessage,
+    BusWorkerRegistryMessage,
+)
+from pipecat.bus.ui import BusUIDataMessage
+from pipecat.frames.frames import (
+    AudioRawFrame,
+    ExternalFunctionCallCancelFrame,
+    ExternalFunctionCallInProgressFrame,
+    ExternalFunctionCallResultFrame,
+    ExternalFunctionCallsStartedFrame,
+    Frame,
+    FunctionCallCancelFrame,
+    FunctionCallInProgressFrame,
+    FunctionCallResultFrame,
+    FunctionCallsStartedFrame,
+    InterruptionFrame,
+    InterruptionWorkerFrame,
+    LLMContextFrame,
+    PipelineFlushFrame,
+    TextFrame,
+)
+
+
+class Kind(StrEnum):
+    """What a row of the traffic is about, the most telling first."""
+
+    ERROR = "error"
+    ACTIVATION = "activation"
+    DEACTIVATION = "deactivation"
+    JOB_REQUEST = "job request"
+    JOB_UPDATE = "job update"
+    JOB_STREAM = "job stream"
+    JOB_RESPONSE = "job response"
+    JOB_CANCEL = "job cancel"
+    TURN = "turn"
+    TEXT = "text"
+    AUDIO = "audio"
+    TOOL = "tool"
+    INTERRUPTION = "interruption"
+    SPEAK = "speak"
+    UI = "ui"
+    LIFECYCLE = "lifecycle"
+    REGISTRY = "registry"
+    FLUSH = "flush"
+    FRAME = "frame"
+    MESSAGE = "message"
+
+
+RANK = {kind: rank for rank, kind in enumerate(Kind)}
+
+KINDS: dict[type, Kind] = {
+    BusWorkerErrorMessage: Kind.ERROR,
+    BusWorkerLocalErrorMessage: Kind.ERROR,
+    BusActivateWorkerMessage: Kind.ACTIVATION,
+    BusDeactivateWorkerMessage: Kind.DEACTIVATION,
+    BusJobRequestMessage: Kind.JOB_REQUEST,
+    BusJobUpdateMessage: Kind.JOB_UPDATE,
+    BusJobUpdateUrgentMessage: Kind.JOB_UPDATE,
+    BusJobUpdateRequestMessage: Kind.JOB_UPDATE,
+    BusJobStreamStartMessage: Kind.JOB_STREAM,
+    BusJobStreamDataMessage: Kind.JOB_STREAM,
+    BusJobStreamEndMessage: Kind.JOB_STREAM,
+    BusJobResponseMessage: Kind.JOB_RESPONSE,
+    BusJobResponseUrgentMessage: Kind.JOB_RESPONSE,
+    BusJobCancelMessage: Kind.JOB_CANCEL,
+    BusTTSSpeakMessage: Kind.SPEAK,
+    BusUIDataMessage: Kind.UI,
+    BusAddWorkerMessage: Kind.LIFECYCLE,
+    BusWorkerReadyMessage: Kind.LIFECYCLE,
+    BusEndMessage: Kind.LIFECYCLE,
+    BusEndWorkerMessage: Kind.LIFECYCLE,
+    BusCancelMessage: Kind.LIFECYCLE,
+    BusCancelWorkerMessage: Kind.LIFECYCLE,
+    BusWorkerRegistryMessage: Kind.REGISTRY,
+    BusFlushProgressMessage: Kind.FLUSH,
+    LLMContextFrame: Kind.TURN,
+    TextFrame: Kind.TEXT,
+    AudioRawFrame: Kind.AUDIO,
+    FunctionCallsStartedFrame: Kind.TOOL,
+    FunctionCallInProgressFrame: Kind.TOOL,
+    FunctionCallResultFrame: Kind.TOOL,
+    FunctionCallCancelFrame: Kind.TOOL,
+    ExternalFunctionCallsStartedFrame: Kind.TOOL,
+    ExternalFunctionCallInProgressFrame: Kind.TOOL,
+    ExternalFunctionCallResultFrame: Kind.TOOL,
+    ExternalFunctionCallCancelFrame: Kind.TOOL,
+    InterruptionFrame: Kind.INTERRUPTION,
+    InterruptionWorkerFrame: Kind.INTERRUPTION,
+    PipelineFlushFrame: Kind.FLUSH,
+}
+
+
+@cache
+def kind_of(message_or_frame: type) -> Kind:
+    """Return the kind of a message type or frame type; a subclass is of its parent's kind."""
+    for ancestor in message_or_frame.__mro__:
+        if ancestor in KINDS:
+            return KINDS[ancestor]
+    return Kind.FRAME if issubclass(message_or_frame, Frame) else Kind.MESSAGE

@@ -1,0 +1,300 @@
+"""A frozen summary of many calls' traffic, and the pure function that makes it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pipecat.bus import (
+    BusActivateWorkerMessage,
+    BusDeactivateWorkerMessage,
+    BusWorkerRegistryMessage,
+)
+
+from pipecat_workers_cli.buses.local import Tally
+from pipecat_workers_cli.traffic.entry import Entry
+from pipecat_workers_cli.traffic.jobs import Job, JobState
+from pipecat_workers_cli.traffic.kinds import RANK, Kind, kind_of
+
+EVERYBODY = "*"
+"""The target of a message for all."""
+
+RUNNER = "runner"
+"""Stands for the runner of each call: its own name is different every time."""
+
+Tallies = Mapping[tuple[type, str, str | None, bool | None], Tally]
+
+
+class EdgeKey(NamedTuple):
+    """What one row of the traffic sums up: a kind, from whom, to whom."""
+
+    kind: Kind
+    source: str
+    target: str
+
+
+@dataclass(slots=True)
+class EdgeSum:
+    """What crossed an edge so far; `last` is in seconds of `time.monotonic`."""
+
+    count: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    last: float = 0.0
+
+    def add(self, other: "EdgeSum | Tally") -> None:
+        """Take the counts of `other` in."""
+        self.count += other.count
+        self.bytes += other.bytes
+        self.seconds += other.seconds
+        self.last = max(self.last, other.last)
+
+
+Edges = dict[EdgeKey, EdgeSum]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What one worker sent another.
+
+    Attributes:
+        kind: What it was about.
+        source: Who sent it.
+        target: For whom; `EVERYBODY` if for all.
+        count: Messages since the session began, in calls that ended too.
+        rate: Messages a second over the last few seconds.
+        bytes: Of audio, the size of its samples; else 0.
+        seconds: Of audio, how long it plays; else 0.
+        last_seen: Seconds since the last one.
+    """
+
+    kind: Kind
+    source: str
+    target: str
+    count: int
+    rate: float
+    bytes: int
+    seconds: float
+    last_seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One job of an open call.
+
+    Attributes:
+        id: Pipecat's id.
+        call: The call it belongs to.
+        requester: Who asked.
+        worker: Who was asked.
+        state: How it stands.
+        age: Seconds since it was asked; of one that has ended, the seconds it took.
+        running: Whether it still runs.
+    """
+
+    id: str
+    call: str
+    requester: str
+    worker: str
+    state: JobState
+    age: float
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One worker's name in all calls.
+
+    Attributes:
+        name: The worker.
+        main: Whether it is the one that has the caller.
+        active_in: The number of open calls in which it is active.
+        turns: Answers it gave since the session began.
+        words: What it said last, shortened; empty before it speaks.
+    """
+
+    name: str
+    main: bool
+    active_in: int
+    turns: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """One open call.
+
+    Attributes:
+        call: Its id.
+        recipe: What it runs.
+        active: The workers that are active in it.
+        turns: Answers given in it.
+        age: Seconds since it began.
+    """
+
+    call: str
+    recipe: str
+    active: tuple[str, ...]
+    turns: int
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was seen until one moment.
+
+    Attributes:
+        uptime: Seconds since the tap was made.
+        calls: The open calls, the oldest first.
+        ended: How many calls have ended; their messages stay counted in `edges`.
+        edges: Who sent what to whom, by kind, then by name.
+        jobs: The jobs of the open calls: those that run first, the latest first in each.
+        workers: Every worker met so far, a call's main worker before its others.
+        recent: The latest entries, the oldest first.
+        left_out: Messages that were counted, but were gone before their jobs were read.
+    """
+
+    uptime: float
+    calls: tuple[CallView, ...] = ()
+    ended: int = 0
+    edges: tuple[Edge, ...] = ()
+    jobs: tuple[JobView, ...] = ()
+    workers: tuple[WorkerView, ...] = ()
+    recent: tuple[Entry, ...] = ()
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CallTraffic:
+    """What is known of an open call; `since` is in seconds of `time.monotonic`."""
+
+    call: str
+    recipe: str
+    since: float
+    turns: int
+    tallies: Tallies
+    jobs: Iterable[Job] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What a worker has said so far, in all calls."""
+
+    main: bool = False
+    turns: int = 0
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is over: calls that ended, and what had been counted a few seconds ago.
+
+    Attributes:
+        ended: How many calls have ended.
+        edges: Their traffic.
+        left_out: Messages of theirs, and of open calls, that were not read one by one.
+        counted_at: When `counts` were taken, in seconds of `time.monotonic`.
+        counts: Messages by edge at that moment, which rates are reckoned from.
+    """
+
+    ended: int = 0
+    edges: Mapping[EdgeKey, EdgeSum] = field(default_factory=dict[EdgeKey, EdgeSum])
+    left_out: int = 0
+    counted_at: float = 0.0
+    counts: Mapping[EdgeKey, int] = field(default_factory=dict[EdgeKey, int])
+
+
+def sum_edges(tallies: Tallies, edges: Edges) -> None:
+    """Add the counts of one bus to `edges`; its runner's name becomes `RUNNER`."""
+    runners = {key[1] for key in tallies if key[0] is BusWorkerRegistryMessage}
+    for (type_, source, target, _), tally in tallies.items():
+        key = EdgeKey(
+            kind_of(type_),
+            RUNNER if source in runners else source,
+            RUNNER if target in runners else target or EVERYBODY,
+        )
+        edges.setdefault(key, EdgeSum()).add(tally)
+
+
+def active_workers(tallies: Tallies) -> tuple[str, ...]:
+    """Return who was activated later than deactivated, the latest activated first."""
+    activated: dict[str, float] = {}
+    deactivated: dict[str, float] = {}
+    for (type_, _, target, _), tally in tallies.items():
+        if target is None:
+            continue
+        if type_ is BusActivateWorkerMessage:
+            activated[target] = max(tally.last, activated.get(target, 0.0))
+        elif type_ is BusDeactivateWorkerMessage:
+            deactivated[target] = max(tally.last, deactivated.get(target, 0.0))
+    active = [name for name, at in activated.items() if at > deactivated.get(name, 0.0)]
+    return tuple(sorted(active, key=lambda name: -activated[name]))
+
+
+def summarise(
+    calls: Sequence[CallTraffic],
+    *,
+    speech: Mapping[str, Speech],
+    recent: Sequence[Entry],
+    past: Past,
+    began: float,
+    now: float,
+) -> Snapshot:
+    """Sum up what was seen.
+
+    Args:
+        calls: The open calls, the oldest first.
+        speech: Every worker met so far, and what it said.
+        recent: The latest entries, the oldest first.
+        past: What is over.
+        began: When the tap was made, in seconds of `time.monotonic`.
+        now: The moment of the snapshot, likewise.
+    """
+    active = {call.call: active_workers(call.tallies) for call in calls}
+    in_calls = [name for names in active.values() for name in names]
+    return Snapshot(
+        uptime=now - began,
+        calls=tuple(
+            CallView(call.call, call.recipe, active[call.call], call.turns, now - call.since)
+            for call in calls
+        ),
+        ended=past.ended,
+        edges=tuple(_edges(calls, past, now)),
+        jobs=tuple(_jobs(calls, now)),
+        workers=tuple(
+            WorkerView(name, said.main, in_calls.count(name), said.turns, said.words)
+            for name, said in speech.items()
+        ),
+        recent=tuple(recent),
+        left_out=past.left_out,
+    )
+
+
+def _edges(calls: Sequence[CallTraffic], past: Past, now: float) -> Iterator[Edge]:
+    edges: Edges = {}
+    for key, ended in past.edges.items():
+        edges.setdefault(key, EdgeSum()).add(ended)
+    for call in calls:
+        sum_edges(call.tallies, edges)
+    span = now - past.counted_at
+    for key in sorted(edges, key=lambda key: (RANK[key.kind], key.source, key.target)):
+        total = edges[key]
+        # Smaller only when the sums of ended calls were full and took a key in as others'.
+        new = max(0, total.count - past.counts.get(key, 0))
+        yield Edge(
+            *key,
+            count=total.count,
+            rate=new / span if span > 0 else 0.0,
+            bytes=total.bytes,
+            seconds=total.seconds,
+            last_seen=now - total.last,
+        )
+
+
+def _jobs(calls: Sequence[CallTraffic], now: float) -> Iterator[JobView]:
+    found = [(call.call, job) for call in calls for job in call.jobs]
+    found.sort(key=lambda one: one[1].until or one[1].since, reverse=True)
+    found.sort(key=lambda one: one[1].until is not None)
+    for call, job in found:
+        running = job.until is None
+        age = (now if job.until is None else job.until) - job.since
+        yield JobView(job.id, call, job.requester, job.worker, job.state, age, running)

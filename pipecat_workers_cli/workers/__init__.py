@@ -1,0 +1,1 @@
+"""The components a call is made of."""

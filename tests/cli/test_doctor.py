@@ -1,0 +1,192 @@
+import json
+import os
+import pty
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CLOUD_KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY")
+SECRET = "sk-not-to-be-seen-0123456789"
+DEADLINE = 60
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("localhost", 0)) as probe:
+        port = probe.getsockname()[1]
+    return str(port)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    plain = {k: v for k, v in os.environ.items() if not re.search("API_KEY|BASE_URL|DAILY_", k)}
+    return plain | {"COLUMNS": "80"} | variables
+
+
+def doctor(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipecat_workers_cli", "doctor", *words],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        cwd=folder,
+        env=environment(**variables),
+        check=False,
+    )
+
+
+def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(row.keys() == {"name", "state", "found", "mend"} for row in rows)
+    assert {row["state"] for row in rows} <= {"ok", "warning", "wrong"}
+    assert all(row["mend"] for row in rows if row["state"] != "ok")
+    return {row["name"]: row for row in rows}
+
+
+def test_without_keys_it_says_what_is_played_offline_and_is_content(tmp_path, free_port):
+    done = doctor(tmp_path, "-o", "json", "--port", free_port)
+    found = findings(done)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("python", "pipecat-ai", f"port {free_port}", "extra offline"):
+        assert found[name]["state"] == "ok"
+    for name in CLOUD_KEYS:
+        assert found[name]["state"] == "warning"
+    assert found["llm by scripted"]["state"] == "ok"
+    assert found["ANTHROPIC_API_KEY"]["state"] == "ok"
+
+
+def test_keys_are_reported_and_never_shown(tmp_path, free_port):
+    (tmp_path / ".env").write_text(f"OPENAI_API_KEY={SECRET}\nCARTESIA_API_KEY=\n")
+    for words in (["-o", "json"], []):
+        done = doctor(tmp_path, *words, "--port", free_port, DEEPGRAM_API_KEY=SECRET)
+        assert SECRET not in done.stdout + done.stderr
+    found = findings(doctor(tmp_path, "--json", "--port", free_port, DEEPGRAM_API_KEY=SECRET))
+    assert found["OPENAI_API_KEY"]["state"] == "ok"
+    assert found["DEEPGRAM_API_KEY"]["state"] == "ok"
+    assert found["CARTESIA_API_KEY"]["state"] == "warning"
+    assert found["llm by openai"]["state"] == "ok"
+
+
+def test_what_was_asked_for_and_lacks_its_key_is_wrong(tmp_path, free_port):
+    done = doctor(tmp_path, "--services", "cloud", "-o", "json", "--port", free_port)
+    found = findings(done)
+    assert done.returncode == 1
+    for name, key in zip(
+        ("stt by deepgram", "llm by openai", "tts by cartesia"), CLOUD_KEYS, strict=True
+    ):
+        assert found[name]["state"] == "wrong"
+        assert key in found[name]["found"] + found[name]["mend"]
+    done = doctor(tmp_path, "--llm", "anthropic", "-o", "json", "--port", free_port)
+    assert done.returncode == 1
+    assert findings(done)["llm by anthropic"]["state"] == "wrong"
+
+
+def test_a_key_that_nothing_waits_for_is_no_warning(tmp_path, free_port):
+    words = ("--llm", "anthropic", "-o", "json", "--port", free_port)
+    done = doctor(tmp_path, *words, ANTHROPIC_API_KEY=SECRET)
+    assert done.returncode == 0
+    assert findings(done)["OPENAI_API_KEY"]["state"] == "ok"
+
+
+def test_a_port_that_is_taken_is_wrong(tmp_path):
+    with socket.create_server(("localhost", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = doctor(tmp_path, "handoff", "-o", "json", "--port", port)
+    found = findings(done)[f"port {port}"]
+    assert done.returncode == 1
+    assert (found["state"], found["found"]) == ("wrong", "taken on localhost")
+    assert f"--port {int(port) + 1}" in found["mend"]
+
+
+def test_a_bind_beyond_loopback_is_told_what_it_will_want(tmp_path, free_port):
+    done = doctor(tmp_path, "--host", "0.0.0.0", "--port", free_port, "-o", "json")
+    found = findings(done)[f"port {free_port}"]
+    assert found["state"] == "warning"
+    assert "--page-token" in found["mend"]
+    done = doctor(tmp_path, "--host", "192.0.2.77", "--port", free_port, "-o", "json")
+    assert findings(done)[f"port {free_port}"]["state"] == "wrong"
+
+
+def test_a_named_command_gets_its_own_needs_only(tmp_path, free_port):
+    found = findings(doctor(tmp_path, "handoff", "-o", "json", "--port", free_port))
+    assert {"llm by scripted", f"port {free_port}"} <= found.keys()
+    assert not {"extra daily", "DAILY_API_KEY", "ANTHROPIC_API_KEY"} & found.keys()
+
+
+def test_an_unknown_command_gets_its_near_miss(tmp_path):
+    done = doctor(tmp_path, "handof")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'handoff'?" in done.stderr
+
+
+def test_an_unknown_provider_is_a_typing_error(tmp_path):
+    assert doctor(tmp_path, "--llm", "opnai").returncode == 2
+
+
+def test_off_a_terminal_each_finding_is_a_line_and_each_mend_another(tmp_path, free_port):
+    done = doctor(tmp_path, "--port", free_port)
+    lines = done.stdout.splitlines()
+    assert re.match(r"ok +python +3\.", lines[0])
+    at = next(i for i, line in enumerate(lines) if re.match(r"warning +OPENAI_API_KEY", line))
+    assert lines[at + 1].strip().startswith("try: ")
+    assert "\x1b" not in done.stdout
+
+
+def test_on_a_terminal_it_is_a_table_that_fits(tmp_path, free_port):
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipecat_workers_cli", "doctor", "--port", free_port],
+        stdout=terminal,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(NO_COLOR="1"),
+    )
+    os.close(terminal)
+    seen = b""
+    try:
+        while chunk := os.read(controller, 65536):
+            seen += chunk
+    except OSError:  # the other end is closed
+        pass
+    finally:
+        os.close(controller)
+    assert process.wait(timeout=DEADLINE) == 0
+    process.stderr.close()
+    text = re.sub(r"\x1b\[[0-9;]*m", "", seen.decode())
+    assert "✓  python" in text
+    assert re.search(r"0 wrong, \d to know about", text)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+
+
+def test_it_looks_without_importing_pipecat_or_a_speech_package(tmp_path, free_port):
+    program = (
+        "import sys\n"
+        "from pipecat_workers_cli.cli.app import main\n"
+        f"try: main(['doctor', '--json', '--port', '{free_port}'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'pipecat', 'piper', 'moonshine_voice', 'numpy', 'openai'} & sys.modules.keys()\n"
+        "print(sorted(heavy), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        cwd=tmp_path,
+        env=environment(),
+        check=True,
+    )
+    assert done.stderr.strip() == "[]"
+
+
+def test_every_variable_it_knows_is_explained_in_the_example_and_none_has_a_value():
+    from pipecat_workers_cli.session.health import VARIABLES
+
+    lines = (ROOT / "env.example").read_text().splitlines()
+    names = [line.removesuffix("=") for line in lines if line and not line.startswith("#")]
+    assert {row.name for row in VARIABLES} <= set(names)
+    assert all(re.fullmatch(r"[A-Z_]+", name) for name in names)

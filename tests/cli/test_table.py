@@ -1,0 +1,369 @@
+import asyncio
+import io
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from pipecat_workers_cli.buses.local import LocalBus
+from pipecat_workers_cli.cli.cells import fit, plain, wrap
+from pipecat_workers_cli.cli.table import (
+    Header,
+    entry_line,
+    open_page,
+    render_help,
+    render_table,
+    run_lines,
+)
+from pipecat_workers_cli.traffic.entry import Entry
+from pipecat_workers_cli.traffic.kinds import Kind
+from pipecat_workers_cli.traffic.snapshot import CallView, Edge, JobView, Snapshot, WorkerView
+from pipecat_workers_cli.traffic.tap import Tap
+
+HEADER = Header(
+    recipe="handoff",
+    address="http://localhost:7860/",
+    providers="offline: moonshine, scripted, piper (no key for deepgram, openai, cartesia)",
+    ending="q or Ctrl-C ends",
+    max_calls=4,
+)
+LONG = "x" * 300
+WIDE = "速い靴はいくらですか🚀" * 20
+NASTY = "red \x1b[31malert\x1b]0;title\x07\r\nnext\tline \u202ereversed\u200d ❤\ufe0f\ud800"
+
+
+def snapshot_of(calls, *, text="Rocket Boots cost $299.", name="greeter", edges=14, jobs=3):
+    """Make a snapshot of `calls` calls in which everything has the same text and name."""
+    kinds = list(Kind)
+    entries = [
+        Entry(event="user", call="c0", at_ms=61_000, text=text),
+        Entry(event="bot", call="c0", at_ms=62_000, worker=name, text=text),
+        Entry(event="tool", call="c0", at_ms=62_500, worker=name, name=name, args={"why": text}),
+        Entry(event="transfer", call="c0", at_ms=63_000, worker=name, target=name, reason=text),
+        Entry(event="job", call="c0", at_ms=64_000, name=name, id="1", state="started"),
+        Entry(event="error", call="c0", at_ms=65_000, worker=name, text=text),
+        Entry(event="end", call="c0", at_ms=66_000, reason=text),
+    ] * 10
+    return Snapshot(
+        uptime=83.0,
+        calls=tuple(CallView(f"c{n}", name, (name,), n, 12.0 * n) for n in range(calls)),
+        ended=2 if calls else 0,
+        edges=tuple(
+            Edge(kinds[n % len(kinds)], name, name, 10**n, 1.5 * n, 960 * n, 0.02 * n, 3.0 * n)
+            for n in range(edges)
+        ),
+        jobs=tuple(
+            JobView(f"{n:08x}-1111-2222", "c0", name, name, "update", 1.5, True)
+            for n in range(jobs)
+        ),
+        workers=(
+            WorkerView("main", True, 0, 0, ""),
+            WorkerView(name, False, calls, 3, text),
+            WorkerView("support", False, 0, 1, text),
+        ),
+        recent=tuple(entries) if calls else (),
+    )
+
+
+def printed(sheet, width, height=50, **options):
+    out = io.StringIO()
+    console = Console(
+        file=out, width=width, height=height, force_terminal=True, legacy_windows=False, **options
+    )
+    console.print(sheet, end="")
+    return out.getvalue()
+
+
+def lines_of(sheet, width, height=50):
+    text = re.sub(r"\x1b\[[0-9;]*m", "", printed(sheet, width, height))
+    return text.split("\n")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50), (80, 50), (131, 24), (40, 10), (9, 3)])
+@pytest.mark.parametrize("calls", [0, 1, 20])
+@pytest.mark.parametrize("text", ["Boots cost $299.", LONG, WIDE, NASTY, ""])
+def test_it_fits_the_terminal_whatever_was_said(size, calls, text):
+    width, height = size
+    snapshot = snapshot_of(calls, text=text, name=text or "greeter", edges=20, jobs=30)
+    lines = lines_of(render_table(snapshot, HEADER, width, height), width, height)
+    assert len(lines) <= height
+    assert {cell_len(line) for line in lines} == {width}
+    assert not [sign for line in lines for sign in line if ord(sign) < 32]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+def test_help_fits_and_comes_back(size):
+    lines = lines_of(render_help(HEADER, *size), *size)
+    assert len(lines) <= size[1]
+    assert {cell_len(line) for line in lines} == {size[0]}
+    assert "open the page" in "\n".join(lines)
+    no_page = Header("handoff", None, "offline", "q or Ctrl-C ends")
+    assert "open the page" not in "\n".join(lines_of(render_help(no_page, *size), *size))
+
+
+def test_at_80_by_24_every_part_is_there_and_says_what_it_leaves_out():
+    lines = lines_of(render_table(snapshot_of(1), HEADER, 80, 24, lag=0.0034), 80, 24)
+    text = "\n".join(lines)
+    assert "handoff · http://localhost:7860/" in lines[0]
+    assert lines[0].endswith("q or Ctrl-C ends")
+    assert "no key for deepgram" in lines[1]
+    assert lines[2].startswith("calls 1 of 4 · 2 ended · up 1:23 · loop lag 3 ms")
+    for title in ("workers", "traffic +", "jobs", "messages"):
+        assert f"\n{title}" in text
+    assert re.search(r"traffic \+\d+ more", text)
+    assert len(lines) == 24
+
+
+def test_at_200_by_50_nothing_is_left_out_and_calls_have_a_part_of_their_own():
+    text = "\n".join(lines_of(render_table(snapshot_of(9), HEADER, 200, 50), 200))
+    assert " more" not in text
+    assert re.search(r"c8 +greeter +● greeter +8 +1:36", text)
+    assert HEADER.providers in text.split("\n")[0]
+
+
+def test_the_active_worker_has_a_sign_and_not_only_a_colour():
+    lines = lines_of(render_table(snapshot_of(1), HEADER, 80, 24), 80)
+    marked = [line for line in lines if line.startswith("●")]
+    assert [line.split()[1] for line in marked] == ["greeter"]
+    many = lines_of(render_table(snapshot_of(20), HEADER, 80, 24), 80)
+    assert [line.split()[0] for line in many if line.startswith("●")] == ["●20"]
+
+
+def test_before_the_first_call_it_says_what_to_do():
+    text = "\n".join(lines_of(render_table(snapshot_of(0), HEADER, 80, 24), 80))
+    assert "No call yet: open http://localhost:7860/." in text
+
+
+def test_without_keys_none_is_named():
+    text = "\n".join(lines_of(render_table(snapshot_of(1), HEADER, 80, 24, keys=False), 80))
+    assert "? help" not in text
+    assert "o opens" not in text
+
+
+def test_no_color_leaves_no_colour(monkeypatch):
+    sheet = render_table(snapshot_of(1), HEADER, 80, 24)
+    coloured = re.compile(r"\x1b\[[0-9;]*(3[0-7]|4[0-7]|9[0-7])[0-9;]*m")
+    options = {"color_system": "256", "_environ": {"TERM": "xterm-256color"}}
+    assert coloured.search(printed(sheet, 80, **options))
+    options["_environ"] = {"TERM": "xterm-256color", "NO_COLOR": "1"}
+    assert not coloured.search(printed(sheet, 80, **options))
+
+
+def test_a_terminal_without_unicode_gets_similar_signs():
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="ascii")
+    console = Console(file=out, width=80, height=24)
+    console.print(render_table(snapshot_of(1, text=WIDE), HEADER, 80, 24))
+    out.flush()
+    assert b"*   greeter" in raw.getvalue()
+
+
+def test_cells_cut_wide_characters_at_their_width():
+    assert fit("速い靴", 4) == "速 …"
+    assert fit("速い靴", 6) == "速い靴"
+    assert fit("ab", 4, right=True) == "  ab"
+    assert fit("anything", 0) == ""
+    assert wrap("one two three", 7, 4) == ["one two", "three"]
+    assert wrap("one two three", 7, 1) == ["one tw…"]
+    assert wrap("", 7, 4) == [""]
+    assert plain("a\x1b[2Jb\nc\u202ed") == "a [2Jb cd"
+
+
+def test_drawing_200_by_50_takes_under_10_ms():
+    snapshot = snapshot_of(20, text="The boots reach 60 miles an hour. " * 5, edges=40, jobs=40)
+    console = Console(
+        file=io.StringIO(), width=200, height=50, force_terminal=True, color_system="256"
+    )
+    times: list[float] = []
+    for _ in range(30):
+        began = time.perf_counter()
+        console.print(render_table(snapshot, HEADER, 200, 50))
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.010  # the least: a busy machine makes the others longer
+
+
+async def test_a_snapshot_of_twenty_calls_takes_under_10_ms():
+    from pipecat.bus import BusActivateWorkerMessage
+
+    tap = Tap()
+    for number in range(20):
+        bus = LocalBus()
+        tap.open_call(f"c{number}", bus, recipe="handoff", workers=["greeter"], main="acme")
+        for edge in range(30):
+            await bus.send(BusActivateWorkerMessage(source=f"a{edge}", target=f"b{edge}"))
+    tap.snapshot()
+    times: list[float] = []
+    for _ in range(30):
+        began = time.perf_counter()
+        tap.snapshot()
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.010
+
+
+async def test_lines_are_written_as_they_come_and_end_with_the_session():
+    out = io.StringIO()
+    tap, stop = Tap(), asyncio.Event()
+    lines = asyncio.create_task(
+        run_lines(tap, console=Console(file=out, width=40), stop=stop), name="lines"
+    )
+    async with asyncio.timeout(5):
+        while not out.getvalue():  # until it listens
+            tap.add(Entry(event="user", call="c1", at_ms=61_000, text="[b]markup[/b]?"))
+            await asyncio.sleep(0)
+        tap.add(Entry(event="bot", call="c1", at_ms=62_000, worker="greeter", text=NASTY + LONG))
+        tap.add(
+            Entry(event="transfer", call="c1", at_ms=63_000, worker="greeter", target="support")
+        )
+        stop.set()
+        await lines
+    written = out.getvalue().splitlines()
+    assert written[0] == "   1:01 c1 user: [b]markup[/b]?"
+    assert written[-1] == "   1:03 c1 * transfer greeter -> support"
+    assert written[-2].endswith(LONG)
+    assert "\x1b" not in out.getvalue()
+
+
+def test_a_line_has_time_call_and_event():
+    entry = Entry(event="error", call="7c1f", at_ms=3_723_000, worker="greeter", text="no key")
+    assert entry_line(entry) == "1:02:03 7c1f * error no key"
+
+
+def test_the_page_opens_in_a_browser_with_a_window_only(monkeypatch, tmp_path):
+    import webbrowser
+
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
+    browser.chmod(0o755)
+    # What a registered graphical browser is, and what a browser in the terminal is.
+    windowed = webbrowser.BackgroundBrowser(str(browser))
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser(str(browser)))
+    open_page("http://localhost:1/")
+    assert not opened.exists()
+    monkeypatch.setattr(webbrowser, "get", lambda: windowed)
+    open_page("http://localhost:2/")
+    deadline = time.monotonic() + 5
+    while not opened.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert opened.read_text() == "http://localhost:2/\n"
+
+
+PROGRAM = Path(__file__).parent / "table_program.py"
+
+
+class Terminal:
+    """A program on a pseudo-terminal of 80 by 24; stdout is a pipe of its own."""
+
+    def __init__(self, *args):
+        self.master, self.slave = pty.openpty()
+        termios.tcsetwinsize(self.slave, (24, 80))
+        self.before = termios.tcgetattr(self.slave)
+        self.seen = b""
+        self.process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), *args],
+            stdin=self.slave,
+            stderr=self.slave,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "TERM": "xterm-256color"},
+            start_new_session=True,
+        )
+
+    def wait_for(self, text, *, within=30.0):
+        deadline = time.monotonic() + within
+        while text not in self.seen:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{text!r} not in {self.seen[-3000:]!r}"
+            if select.select([self.master], [], [], left)[0]:
+                self.seen += os.read(self.master, 65_536)
+
+    def type(self, keys):
+        self.seen = b""
+        os.write(self.master, keys)
+
+    def end(self):
+        """Wait for the program; return its exit code, when its terminal is as it was."""
+        deadline = time.monotonic() + 20
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, self.seen[-3000:]
+            if select.select([self.master], [], [], 0.02)[0]:
+                self.seen += os.read(self.master, 65_536)
+        while select.select([self.master], [], [], 0)[0]:
+            self.seen += os.read(self.master, 65_536)
+        assert termios.tcgetattr(self.slave) == self.before
+        assert b"\x1b[?1049l" in self.seen
+        assert b"\x1b[?25h" in self.seen
+        return self.process.returncode
+
+    def close(self):
+        if self.process.stdout is None or self.process.stdout.closed:
+            return
+        if self.process.poll() is None:
+            self.process.kill()
+        self.out, _ = self.process.communicate()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+@pytest.fixture
+def start():
+    started: list[Terminal] = []
+
+    def begin(*args):
+        started.append(Terminal(*args))
+        return started[-1]
+
+    yield begin
+    for terminal in started:
+        terminal.close()
+
+
+def test_q_ends_the_table_and_gives_the_terminal_back(start):
+    terminal = start()
+    terminal.wait_for(b"activation")
+    assert b"\x1b[?1049h" in terminal.seen
+    assert not termios.tcgetattr(terminal.slave)[3] & termios.ICANON
+    terminal.type(b"?")
+    terminal.wait_for(b"open the page in a browser")
+    terminal.type(b"\x1b[A?")  # an arrow's sequence is no key
+    terminal.wait_for(b"traffic")
+    terminal.type(b"q")
+    assert terminal.end() == 0
+    terminal.close()
+    assert terminal.out == b""
+
+
+@pytest.mark.parametrize("way", ["ctrl-c", "failure", "hard"])
+def test_however_it_ends_the_terminal_is_given_back(start, way):
+    terminal = start(way)
+    terminal.wait_for(b"activation")
+    if way == "ctrl-c":
+        terminal.type(b"\x03")
+        assert terminal.end() in (130, -signal.SIGINT)
+    else:
+        terminal.process.send_signal(signal.SIGUSR1)
+        assert terminal.end() == {"failure": 1, "hard": 130}[way]
+
+
+def test_it_is_drawn_at_most_ten_times_a_second_whatever_the_traffic(start):
+    terminal = start("busy")
+    terminal.wait_for(b"activation")
+    terminal.seen = b""
+    began = time.monotonic()
+    while time.monotonic() - began < 2.0:
+        if select.select([terminal.master], [], [], 0.05)[0]:
+            terminal.seen += os.read(terminal.master, 65_536)
+    drawings = terminal.seen.count(b"\x1b[H")
+    assert 2 <= drawings <= 21
+    terminal.type(b"q")
+    assert terminal.end() == 0

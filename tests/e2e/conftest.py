@@ -1,0 +1,125 @@
+"""Real `pmw` processes, started, watched and ended."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PMW = [sys.executable, "-m", "pipecat_workers_cli"]
+ROOT = Path(__file__).parents[2]
+
+
+class Process:
+    """A running `pmw`: its lines as they come, its exit code once it is out."""
+
+    def __init__(self, words: list[str], *, env: dict[str, str], cwd: Path) -> None:
+        self.popen = subprocess.Popen(
+            [*PMW, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=env,
+            cwd=cwd,
+        )
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream, lines), daemon=True)
+            for stream, lines in ((self.popen.stdout, self.out), (self.popen.stderr, self.err))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, stream, lines: list[str]) -> None:
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+            self._news.put(None)
+
+    def wait_for(self, seen: Callable[[], bool], *, timeout: float = 30) -> None:
+        """Wait until something that is printed makes `seen` true."""
+        deadline = time.monotonic() + timeout
+        while not seen():
+            left = deadline - time.monotonic()
+            if left <= 0 or (self.popen.poll() is not None and self._news.empty() and not seen()):
+                raise AssertionError(f"not seen:\n{self.out}\n{self.err}")
+            try:
+                self._news.get(timeout=min(left, 0.5))
+            except queue.Empty:
+                continue
+
+    def wait_for_line(self, text: str, *, timeout: float = 30) -> None:
+        """Wait for a line on stdout or stderr that holds `text`."""
+        self.wait_for(lambda: any(text in line for line in [*self.out, *self.err]), timeout=timeout)
+
+    def stop(self, number: int = signal.SIGTERM, *, timeout: float = 10) -> tuple[int, float]:
+        """Send a signal; return the exit code and the seconds until the process was out."""
+        began = time.monotonic()
+        self.popen.send_signal(number)
+        code = self.popen.wait(timeout)
+        for reader in self._readers:
+            reader.join(2)
+        return code, time.monotonic() - began
+
+
+class Server(Process):
+    """A `pmw` that serves callers."""
+
+    def __init__(self, words: list[str], *, port: int, env: dict[str, str], cwd: Path) -> None:
+        super().__init__([*words, "--port", str(port)], env=env, cwd=cwd)
+        self.port = port
+        self.url = f"http://localhost:{port}"
+        self.wait_for_line(f"{self.url}/", timeout=60)
+        self.get("/status")
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            return answer.read().decode()
+
+
+@pytest.fixture
+def pmw_env(tmp_path: Path) -> dict[str, str]:
+    """The environment of a person without keys."""
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    return {**kept, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def pmw(pmw_env, tmp_path) -> Iterator[Callable[..., Process]]:
+    """Start `pmw` with the given words; what still runs at the end is killed."""
+    running: list[Process] = []
+
+    def start(*words: str, env: dict[str, str] | None = None) -> Process:
+        process = Process(list(words), env={**pmw_env, **(env or {})}, cwd=tmp_path)
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.popen.kill()
+        process.popen.wait(5)
+
+
+@pytest.fixture
+def serve(pmw_env, tmp_path, free_port) -> Iterator[Callable[..., Server]]:
+    """Start a `pmw` that serves callers, and wait until it does."""
+    running: list[Server] = []
+
+    def start(*words: str, env: dict[str, str] | None = None) -> Server:
+        server = Server(list(words), port=free_port, env={**pmw_env, **(env or {})}, cwd=tmp_path)
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.popen.kill()
+        server.popen.wait(5)
