@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL)S?$")
 PASSWORD_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/@]*:[^\s/@]*@", re.IGNORECASE)
 LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|pk|rk)[-_][A-Za-z0-9_*-]{6,}|(?<=Bearer )\S+")
+QUIET: dict[str | None, str | int | bool] = {
+    "": "ERROR",
+    "pipecat_workers_cli": "WARNING",
+    "pipecat": False,
+}
+"""What is shown when nobody asked: nothing of the framework's inner life. What of it concerns
+a caller comes as an entry of the call."""
 SHORTEST_SECRET = 6  # characters; shorter values would strike out ordinary words
 
 
@@ -35,7 +42,7 @@ def set_up_logs(level: str | None, log_file: Path | None) -> None:
     from loguru import logger  # noqa: PLC0415  # 60 ms, and not on the way to --help
 
     logger.remove()
-    shown = (level or ("INFO" if log_file else "ERROR")).upper()
+    logger.enable("pipecat")
     if log_file is None:
         stream, line = sys.stderr, "{level.name:<7} {message}"
     else:
@@ -46,4 +53,7 @@ def set_up_logs(level: str | None, log_file: Path | None) -> None:
     def write_redacted(message: "Message") -> None:
         stream.write(redact(message))
 
-    logger.add(write_redacted, level=shown, format=line)
+    if level is None and log_file is None:
+        logger.add(write_redacted, filter=QUIET, format=line)
+    else:
+        logger.add(write_redacted, level=(level or "info").upper(), format=line)

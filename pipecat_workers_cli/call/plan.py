@@ -1,7 +1,7 @@
 """Which providers serve which worker of a recipe, chosen and checked before a call."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from pipecat_workers_cli.checks import State
 from pipecat_workers_cli.errors import PmwError
@@ -42,14 +42,17 @@ class Plan:
     def choices(self) -> Iterator[Choice]:
         """Give every choice once, hearing first."""
         found = (self.stt, *(a.llm for a in self.agents), self.tts, *(a.tts for a in self.agents))
-        seen: set[tuple[Role, str, str | None]] = set()
-        for choice in found:
-            if (
-                choice is not None
-                and (key := (choice.role, choice.provider, choice.model)) not in seen
-            ):
-                seen.add(key)
-                yield choice
+        return each_once(choice for choice in found if choice is not None)
+
+    def voices(self) -> Iterator[tuple[Choice, str | None]]:
+        """Give who speaks, with which voice."""
+        spoken = ((self.tts, self.voice), *((a.tts, a.voice) for a in self.agents))
+        return ((tts, voice) for tts, voice in spoken if tts is not None)
+
+    def without_voices(self) -> "Plan":
+        """Return the same plan with nobody speaking, for a caller who wants text alone."""
+        agents = tuple(replace(agent, tts=None, voice=None) for agent in self.agents)
+        return replace(self, tts=None, voice=None, agents=agents)
 
     def persona(self, agent: AgentPlan) -> Persona:
         """Return who an agent's LLM speaks as."""
@@ -94,8 +97,19 @@ def require_ready(plan: Plan) -> None:
     Raises:
         PmwError: What is missing, and how to get it.
     """
-    for choice in plan.choices():
-        for finding in check(choice):
+    silent = ((choice, None) for choice in plan.choices() if choice.role is not Role.TTS)
+    for choice, voice in (*silent, *plan.voices()):
+        for finding in check(choice, voice):
             if finding.state is State.WRONG:
                 what = f"{choice.role} by {choice.provider}: {finding.found}"
                 raise PmwError(what, mend=finding.mend)
+
+
+def each_once(choices: Iterable[Choice]) -> Iterator[Choice]:
+    """Leave out what has the role, the provider and the model of one before it."""
+    seen: set[tuple[Role, str, str | None]] = set()
+    for choice in choices:
+        key = (choice.role, choice.provider, choice.model)
+        if key not in seen:
+            seen.add(key)
+            yield choice

@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def report(error: Exception, terminal: Terminal) -> int:
-    """Print an error in two lines: what happened, what to do.
+    """Print an error in two lines: what happened, what to do. A recipe's faults each get two.
 
     Returns:
         The exit code.
@@ -109,7 +109,9 @@ def report(error: Exception, terminal: Terminal) -> int:
             traceback.print_exception(error)
         name = type(error).__name__  # its text may hold a key or a password
         error = PmwError(f"unexpected {name}", mend="see it all with -v")
-    print(f"error: {error.what}\n  try: {error.mend}", file=sys.stderr)
+    told = [(fault.headline, fault.mend) for fault in getattr(error, "faults", ())]
+    for what, mend in told or [(error.what, error.mend)]:
+        print(f"error: {what}\n  try: {mend}", file=sys.stderr)
     return error.exit_code
 
 

@@ -4,8 +4,6 @@ The names stand here once more, and a test holds them to their tables: a Tab mus
 for the imports of those.
 """
 
-from pipecat_workers_cli.recipe.files import read_summary, shipped_path, shipped_recipes
-
 LLMS = ("anthropic", "ollama", "openai", "scripted")
 STTS = ("deepgram", "moonshine")
 TTSS = ("cartesia", "piper")
@@ -26,5 +24,7 @@ TRANSPORTS = (
 
 def complete_recipe(incomplete: str) -> list[tuple[str, str]]:
     """Offer the recipes that ship, each with its summary; files are offered by the shell."""
+    from pipecat_workers_cli.recipe.files import read_summary, shipped_path, shipped_recipes
+
     names = [name for name in shipped_recipes() if name.startswith(incomplete)]
     return [(name, read_summary(shipped_path(name))) for name in names]

@@ -116,7 +116,7 @@ def install_script(shell: Shell, script: str) -> Path:
         if there and MARK.format(shell=shell) not in there:
             raise PmwError(
                 f"{path} is there and isn't pmw's",
-                mend=f"move it away, or see pmw completions {shell} > FILE",
+                mend=f"move it away, or write yours elsewhere: pmw completions {shell} > FILE",
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(script, encoding="utf-8")

@@ -1,6 +1,5 @@
 """`pmw doctor`: what this machine has and lacks, each with the mend."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -51,6 +50,8 @@ def doctor(
 
     Exit 1 if something is wrong; a warning is not.
     """
+    import json
+
     from pipecat_workers_cli.session.health import examine
     from pipecat_workers_cli.settings import load_env
 

@@ -1,6 +1,5 @@
 """`pmw recipe`: which recipes there are, what one says, whether it is right."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +96,8 @@ def _fields(fault: "Fault") -> dict[str, str | int | None]:
 
 
 def _print_json(fields: dict[str, object]) -> None:
+    import json
+
     typer.echo(json.dumps(fields, ensure_ascii=False))
 
 

@@ -16,8 +16,11 @@ from pipecat_workers_cli.logs import set_up_logs
 from pipecat_workers_cli.options import CallOptions, Output, TrafficMode
 from pipecat_workers_cli.services.providers import calls_at_once
 from pipecat_workers_cli.session.serve import Serving, serve
+from pipecat_workers_cli.traffic.entry import Event
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.params import check_transport
+
+PROBLEMS = frozenset[Event]({"error"})
 
 
 def serve_calls(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
@@ -68,6 +71,7 @@ async def shown_beside(
     console = terminal.console(stderr=True)
     match shown:
         case TrafficMode.OFF:
+            tap.subscribe(TurnPrinter(Output.TEXT, events=PROBLEMS))
             yield
             return
         case TrafficMode.LINES:

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.cli.terminal import Terminal
-from pipecat_workers_cli.cli.turns import TurnPrinter
+from pipecat_workers_cli.cli.turns import EVENTS, TurnPrinter
 from pipecat_workers_cli.options import CallOptions, Output
 from pipecat_workers_cli.session.console import run_console
 from pipecat_workers_cli.traffic.tap import Tap
@@ -32,7 +32,8 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
     else:
         turns = _lines_of_stdin()
     tap = Tap()
-    tap.subscribe(TurnPrinter(options.output, caller_too=not person))
+    # At a prompt, what the caller says stands there already.
+    tap.subscribe(TurnPrinter(options.output, events=EVENTS - {"user"} if person else EVENTS))
     asyncio.run(_until_stopped(plan, turns, tap, options, person=person))
 
 
@@ -46,26 +47,34 @@ async def _until_stopped(
     plan: Plan, turns: AsyncIterator[str], tap: Tap, options: CallOptions, *, person: bool
 ) -> None:
     """Run the call; SIGTERM ends it as a hang-up does."""
-    call = asyncio.ensure_future(
-        run_console(
-            plan,
-            turns,
-            tap=tap,
-            idle_timeout=options.idle_timeout,
-            wait_for_answers=not person,
-        )
-    )
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, call.cancel)
+    task = asyncio.current_task()
+    terminated = False
+
+    def terminate() -> None:
+        nonlocal terminated
+        terminated = True
+        if task is not None:
+            task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
     if person:
         from prompt_toolkit.patch_stdout import patch_stdout
 
         drawing = patch_stdout(raw=True)
     else:
         drawing = nullcontext()
-    with drawing:
-        await asyncio.wait({call})
-    if not call.cancelled():
-        call.result()
+    try:
+        with drawing:
+            await run_console(
+                plan,
+                turns,
+                tap=tap,
+                idle_timeout=options.idle_timeout,
+                wait_for_answers=not person,
+            )
+    except asyncio.CancelledError:
+        if not terminated:
+            raise
 
 
 async def _each(turns: tuple[str, ...]) -> AsyncIterator[str]:

@@ -2,34 +2,39 @@
 
 import json
 import sys
+from collections.abc import Container
+from typing import get_args
 
 import msgspec
 
 from pipecat_workers_cli.options import Output
-from pipecat_workers_cli.traffic.entry import Entry
+from pipecat_workers_cli.traffic.entry import Entry, Event
+
+EVENTS = frozenset[Event](get_args(Event))
 
 
 class TurnPrinter:
     """Writes entries to stdout as they come: turns and events."""
 
-    def __init__(self, output: Output, *, caller_too: bool = True) -> None:
+    def __init__(self, output: Output, *, events: Container[Event] = EVENTS) -> None:
         """Choose the form.
 
         Args:
             output: Text for a person, JSON lines for a program.
-            caller_too: False leaves out the caller's turns: at a prompt they stand there.
+            events: Which to write.
         """
         self._output = output
-        self._caller_too = caller_too
+        self._events = events
+        self._stdout = sys.stdout  # Pipecat's runner is run with another one in its place
 
     def __call__(self, entry: Entry) -> None:
         """Write one entry, at once."""
-        if entry.event == "user" and not self._caller_too:
+        if entry.event not in self._events:
             return
         as_json = self._output is Output.JSON
         line = msgspec.json.encode(entry).decode() if as_json else render_entry(entry)
         problem = entry.event == "error" and not as_json
-        print(line, file=sys.stderr if problem else sys.stdout, flush=True)
+        print(line, file=sys.stderr if problem else self._stdout, flush=True)
 
 
 def render_entry(entry: Entry) -> str:

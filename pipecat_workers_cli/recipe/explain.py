@@ -14,7 +14,7 @@ from pipecat_workers_cli.recipe.names import END, TRANSFER
 
 QUOTE_IT = "put it in quotes"
 
-_TABLE = ("must be a table", "write { KEY = VALUE }, or a [header] of its own")
+_TABLE = ("must be a table", "write {{ KEY = VALUE }}, or a [header] of its own")
 _SAYINGS = {
     "missing": ("is missing", "add it"),
     "string_type": ("must be a text", QUOTE_IT),

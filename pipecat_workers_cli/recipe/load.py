@@ -247,8 +247,7 @@ class _Draft:
         placed.sort(key=lambda entry: (entry[0] is None, entry[0]))
         faults = [self._fault(line, finding) for line, finding in placed[:MAX_FAULTS]]
         if len(placed) > MAX_FAULTS:
-            more = f"{len(placed) - MAX_FAULTS:,} more faults"
-            faults.append(Fault(self._file, None, "", more, "mend these first"))
+            faults.append(Fault(self._file, None, "", "more faults follow", "mend these first"))
         return faults
 
     def _fault(self, line: int | None, finding: Finding) -> Fault:

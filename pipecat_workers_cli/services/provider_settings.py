@@ -6,6 +6,9 @@ Pipecat, so that a recipe is checked in no time; a test holds the two together.
 """
 
 from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -13,33 +16,56 @@ class Kind:
 
     Attributes:
         types: Python's types of it; a bool is no number.
-        says: The same in words, for who wrote something else.
+        mend: What to write instead of something else, in the imperative.
+        schemes: For an address, what it may begin with; empty for all else.
+        keys: For a table, the keys it may have; empty for any.
     """
 
     types: tuple[type, ...]
-    says: str
+    mend: str
+    schemes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
     def fits(self, value: object) -> bool:
         """Say whether `value` is of this kind."""
         if isinstance(value, bool) and bool not in self.types:
             return False
-        return isinstance(value, self.types)
+        if not isinstance(value, self.types):
+            return False
+        if isinstance(value, dict) and self.keys:
+            return set(cast(dict[str, object], value)) <= set(self.keys)
+        return not self.schemes or _is_address(str(value), self.schemes)
 
 
-FLAG = Kind((bool,), "true or false")
-NUMBER = Kind((int, float), "a number")
-TABLE = Kind((dict,), "a table")
-TEXT = Kind((str,), "a text")
-WHOLE = Kind((int,), "a whole number")
-PAUSE = Kind((bool, int), "a number of milliseconds, or false")
-TEXTS = Kind((str, list), "a text or a list of texts")
+def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is no number
+        return False
+
+
+FLAG = Kind((bool,), "write true or false")
+NUMBER = Kind((int, float), "write a number")
+TABLE = Kind((dict,), "write a table, { key = value }")
+TEXT = Kind((str,), "write a text")
+WHOLE = Kind((int,), "write a whole number")
+PAUSE = Kind((bool, int), "write milliseconds, or false")
+TEXTS = Kind((str, list), "write a text or a list of texts")
+MANNER = Kind(
+    (dict,),
+    "write { volume = 1.0, speed = 1.0, emotion = 'calm' }",
+    keys=("volume", "speed", "emotion"),
+)
+HTTP = Kind((str,), "write it as https://HOST[:PORT][/PATH]", ("http", "https"))
+SOCKET = Kind((str,), "write it as wss://HOST[:PORT]", ("ws", "wss", "http", "https"))
 
 LLM_SETTINGS = {
     "temperature": NUMBER,
     "top_p": NUMBER,
     "max_tokens": WHOLE,
     "timeout": NUMBER,
-    "base_url": TEXT,
+    "base_url": HTTP,
     "extra": TABLE,
 }
 OPENAI_SETTINGS = LLM_SETTINGS | {
@@ -56,7 +82,8 @@ ANTHROPIC_SETTINGS = LLM_SETTINGS | {
     "effort": TEXT,
 }
 DEEPGRAM_SETTINGS = {
-    **dict.fromkeys(("base_url", "language", "version"), TEXT),
+    "base_url": SOCKET,
+    **dict.fromkeys(("language", "version"), TEXT),
     **dict.fromkeys(("keyterm", "keywords", "redact", "replace", "search"), TEXTS),
     **dict.fromkeys(("detect_entities", "diarize", "dictation", "interim_results"), FLAG),
     **dict.fromkeys(("numerals", "profanity_filter", "punctuate", "smart_format"), FLAG),
@@ -65,9 +92,9 @@ DEEPGRAM_SETTINGS = {
     "extra": TABLE,
 }
 CARTESIA_SETTINGS = {
-    "base_url": TEXT,
+    "base_url": SOCKET,
     "language": TEXT,
     "model": TEXT,
-    "generation_config": TABLE,
+    "generation_config": MANNER,
     "pronunciation_dict_id": TEXT,
 }

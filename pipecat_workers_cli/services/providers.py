@@ -11,7 +11,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from pipecat_workers_cli.checks import Check, State
 from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
@@ -80,6 +79,7 @@ class Persona:
 
 CLOUD = "pipecat_workers_cli.services.cloud"
 OFFLINE = "pipecat_workers_cli.services.offline"
+SCRIPTED = "pipecat_workers_cli.services.scripted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ class Provider:
         role: What it does.
         name: As after `--llm`, `--stt` or `--tts`.
         module: Where the factory is; imported only when it is built.
-        factory: Its name there. It takes `model` (TTS: `voice`), `key`, `base_url` and
-            `settings` if the row has them, and for an LLM `persona`.
+        factory: Its name there. It takes `model` (TTS: `voice`) if there is one to name, `key`,
+            and with settings `base_url` and `settings`; for an LLM `persona`.
         default: The model or voice when none is named; empty where there is no choice.
         models: All models there are; None for "whatever the provider has".
         packages: Modules that have to be installed.
@@ -135,7 +135,7 @@ ROWS = (
              settings=ANTHROPIC_SETTINGS),
     Provider(LLM, "ollama", CLOUD, "build_ollama", calls=4, default="qwen3",
              packages=("openai",), url="OLLAMA_BASE_URL", settings=OPENAI_SETTINGS, local=True),
-    Provider(LLM, "scripted", OFFLINE, "build_scripted", calls=100, models=(), local=True),
+    Provider(LLM, "scripted", SCRIPTED, "ScriptedLLMService", calls=100, models=(), local=True),
     Provider(TTS, "cartesia", CLOUD, "build_cartesia", calls=16,
              default="71a7ad14-091c-4e8e-a314-022ece01c121",
              packages=("websockets",), key="CARTESIA_API_KEY", url="CARTESIA_BASE_URL",
@@ -153,9 +153,6 @@ PROFILES: Mapping[Profile, Mapping[Role, str]] = MappingProxyType(
         Profile.OFFLINE: {STT: "moonshine", LLM: "scripted", TTS: "piper"},
     }
 )
-
-HOME = {"": "uv sync, or pip install pipecat-workers-cli"}
-EXTRA = "uv sync --extra {0}, or pip install 'pipecat-workers-cli[{0}]'"
 
 
 def choose(
@@ -206,22 +203,24 @@ def check(choice: Choice, voice: str | None = None) -> list[Check]:
         A finding for its key, its packages, its address and its voice, each where it has one.
     """
     row = provider(choice)
-    return [*_check_key(row), *_check_packages(row), *_check_url(row, choice),
-            *_check_voice(row, choice, voice)]
+    return [
+        *_check_key(row),
+        *_check_packages(row),
+        *_check_url(row, choice),
+        *_check_voice(row, choice, voice),
+    ]
 
 
 def build_stt(choice: Choice) -> "STTService":
     """Build the service that hears, not yet connected or started."""
     row, options = _prepared(choice)
-    model = choice.model or row.default
-    return cast("STTService", _factory(row)(model=model, **options))
+    return cast("STTService", _factory(row)(**options))
 
 
 def build_llm(choice: Choice, persona: Persona) -> "LLMService":
     """Build the service that thinks as `persona`; its prompt is the system instruction."""
     row, options = _prepared(choice)
-    model = choice.model or row.default
-    return cast("LLMService", _factory(row)(model=model, persona=persona, **options))
+    return cast("LLMService", _factory(row)(persona=persona, **options))
 
 
 def build_tts(choice: Choice, voice: str | None) -> "TTSService":
@@ -272,10 +271,7 @@ def _refuse_bad_settings(row: Provider, settings: Mapping[str, Any]) -> None:
             what = f"{row.name} has no setting '{key}'"
             raise ConfigurationError(what, mend=near_miss(key, row.settings))
         if not kind.fits(value):
-            raise ConfigurationError(f"'{key}' of {row.name} is no such thing: {value!r}",
-                                     mend=f"write {kind.says}")
-        if key == "base_url" and (fault := _fault_of_url(row, str(value))):
-            raise ConfigurationError(f"'base_url' of {row.name} {fault}", mend=_url_mend(row))
+            raise ConfigurationError(f"'{key}' of {row.name} is of a wrong kind", mend=kind.mend)
 
 
 def _by_profile(role: Role, profile: Profile) -> Choice:
@@ -285,3 +281,71 @@ def _by_profile(role: Role, profile: Profile) -> Choice:
     if variable(cloud.key) is not None:
         return Choice(role, cloud.name, why=f"{cloud.key} is set")
     return Choice(role, PROFILES[Profile.OFFLINE][role], why=f"no {cloud.key}")
+
+
+def _check_key(row: Provider) -> Iterator[Check]:
+    if not row.key:
+        return
+    key = variable(row.key)
+    if key is None:
+        mend = f"set {row.key} in the environment or in .env, or use --services offline"
+        yield Check(row.key, State.WRONG, f"{row.key} is not set", mend)
+    elif not key.strip().isascii() or not key.strip().isprintable() or " " in key.strip():
+        # A client would put it into a header, and an error about that header into a log.
+        mend = f"copy {row.key} anew, without quotes or line breaks"
+        yield Check(row.key, State.WRONG, f"{row.key} holds characters that no key has", mend)
+    else:
+        yield Check(row.key, State.OK, "set")
+
+
+def _check_packages(row: Provider) -> Iterator[Check]:
+    for package in row.packages:
+        if find_spec(package) is not None:
+            yield Check(package, State.OK, "installed")
+            continue
+        missing = f"the package {package} is not installed"
+        suffix = f"[{row.extra}]" if row.extra else ""
+        sync = f"uv sync --extra {row.extra}" if row.extra else "uv sync"
+        mend = f"{sync}, or pip install 'pipecat-workers-cli{suffix}'"
+        yield Check(package, State.WRONG, missing, mend)
+
+
+def _check_url(row: Provider, choice: Choice) -> Iterator[Check]:
+    if "base_url" in choice.settings or not row.url or not (url := variable(row.url)):
+        return
+    kind = row.settings["base_url"]
+    if kind.fits(url):
+        yield Check(row.url, State.OK, "set")
+    else:
+        yield Check(row.url, State.WRONG, f"{row.url} is no address of a server", kind.mend)
+
+
+def _check_voice(row: Provider, choice: Choice, voice: str | None) -> Iterator[Check]:
+    if row.role is not Role.TTS or not row.local:
+        return
+    name = voice or choice.model or row.default
+    try:
+        find_voice(name)
+    except PmwError as error:
+        yield Check(f"voice {name}", State.WRONG, error.what, error.mend)
+    else:
+        yield Check(f"voice {name}", State.OK, "installed")
+
+
+def _prepared(choice: Choice) -> tuple[Provider, dict[str, Any]]:
+    """Return the row, and what its factory takes besides voice or persona."""
+    row = provider(choice)
+    options: dict[str, Any] = {}
+    if row.role is not Role.TTS and (model := choice.model or row.default):
+        options["model"] = model
+    if row.key:
+        options["key"] = (variable(row.key) or "").strip()
+    if row.settings:
+        settings = dict(choice.settings)
+        options["base_url"] = settings.pop("base_url", None) or (row.url and variable(row.url))
+        options["settings"] = settings
+    return row, options
+
+
+def _factory(row: Provider) -> Callable[..., object]:
+    return getattr(import_module(row.module), row.factory)

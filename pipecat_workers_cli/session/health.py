@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pipecat_workers_cli.call.plan import plan_call
+from pipecat_workers_cli.call.plan import each_once, plan_call
 from pipecat_workers_cli.checks import Check, State
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
 from pipecat_workers_cli.options import ServiceOptions
@@ -164,12 +164,7 @@ def choices_of(commands: Sequence[str], services: ServiceOptions) -> Iterator[Ch
     recipes = [recipe for command in commands if (recipe := RECIPE_OF_COMMAND[command])]
     plans = (plan_call(load_recipe(recipe), services, speech=True) for recipe in recipes)
     by_role = (choose(role, options=services) for role in Role)
-    seen: set[tuple[Role, str, str | None]] = set()
-    for choice in chain(*(plan.choices() for plan in plans), () if recipes else by_role):
-        key = (choice.role, choice.provider, choice.model)
-        if key not in seen:
-            seen.add(key)
-            yield choice
+    return each_once(chain(*(plan.choices() for plan in plans), () if recipes else by_role))
 
 
 def check_variable(row: Variable, *, decides: bool) -> Check:

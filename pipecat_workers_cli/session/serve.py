@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
@@ -27,8 +28,9 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from loguru import logger
+from pipecat.evals.serializer import EvalConnectionFlags
 from pipecat.runner import run as runner
-from pipecat.runner.types import RunnerArguments
+from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
 from pipecat.runner.utils import create_transport
 
 from pipecat_workers_cli.call.plan import Plan
@@ -46,7 +48,9 @@ from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.params import transport_params
 
 PAGE = Path(__file__).parent / "page"
+LISTEN_EVERY = 0.02  # seconds between looks whether the server listens yet
 LAG_EVERY = 0.25  # seconds between measurements of the event loop's lag
+LAGS = 4  # measurements; a call that begins makes one or two late, an overload all of them
 LAG_BUSY = 0.1  # seconds; five audio frames late is heard as stutter
 
 Beside = Callable[["Serving"], AbstractAsyncContextManager[None]]
@@ -80,6 +84,8 @@ class Serving:
         self.lag = 0.0
         self.aborting: list[Callable[[], None]] = []
         self.signal: int | None = None
+        self._lags: deque[float] = deque(maxlen=LAGS)
+        self._options = options
         self._plan = plan
         self._tap = tap
         self._idle_timeout = idle_timeout
@@ -91,7 +97,8 @@ class Serving:
 
     def busy(self) -> bool:
         """Say whether one more call would be too many, by count or by the loop's lag."""
-        return self._held >= self.max_calls or (self._held > 0 and self.lag > LAG_BUSY)
+        stutters = len(self._lags) == LAGS and min(self._lags) > LAG_BUSY
+        return self._held >= self.max_calls or (self._held > 0 and stutters)
 
     def stop(self) -> None:
         """End the session as SIGTERM does."""
@@ -103,10 +110,9 @@ class Serving:
         try:
             await self._load_models()
             transport = await create_transport(runner_args, transport_params())
-            opened = open_call(
-                self._plan, transport, tap=self._tap, idle_timeout=self._idle_timeout
-            )
-            async with opened as call, keep_client_informed(call, self._plan, self._tap):
+            plan = self._plan.without_voices() if wants_text(runner_args) else self._plan
+            opened = open_call(plan, transport, tap=self._tap, idle_timeout=self._idle_timeout)
+            async with opened as call, keep_client_informed(call, plan, self._tap):
                 self._calls.add(call)
                 try:
                     await call.ended.wait()
@@ -136,16 +142,31 @@ class Serving:
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         self._set_up_logs()
         self._take_signals()
+        stopping = asyncio.Event()
+        shown = asyncio.create_task(self._show(beside, stopping), name="show")
         lag = asyncio.create_task(self._measure_lag(), name="measure lag")
         models = self._load_models()
         try:
-            async with beside(self):
-                yield
+            yield
         finally:
             await self._end_calls()
-            for task in (models, lag):
+            stopping.set()
+            await asyncio.wait({shown}, timeout=2)
+            for task in (shown, models, lag):
                 task.cancel()
-            await asyncio.wait({models, lag}, timeout=1)
+            await asyncio.wait({shown, models, lag}, timeout=1)
+
+    async def _show(self, beside: Beside, stopping: asyncio.Event) -> None:
+        """Enter `beside` once the server takes connections, which is after its lifespan began."""
+        while not stopping.is_set():
+            try:
+                _, writer = await asyncio.open_connection(self._options.host, self._options.port)
+            except OSError:
+                await asyncio.sleep(LISTEN_EVERY)
+                continue
+            writer.close()
+            async with beside(self):
+                await stopping.wait()
 
     def _load_models(self) -> "asyncio.Task[None]":
         if self._models is None:
@@ -159,6 +180,7 @@ class Serving:
             due = loop.time() + LAG_EVERY
             await asyncio.sleep(LAG_EVERY)
             self.lag = loop.time() - due
+            self._lags.append(self.lag)
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -255,7 +277,9 @@ def serve(
     # The runner looks for `bot` here; without it, it would run every .py file around.
     sys.modules["__main__"].bot = serving.bot  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    logging.disable(logging.INFO)  # until the lifespan: uvicorn says that it starts
+    # Until the lifespan: the runner logs as it likes, and uvicorn says that it starts.
+    logger.disable("pipecat")
+    logging.disable(logging.INFO)
     try:
         with redirect_stdout(io.StringIO()):  # the runner's banner and access log
             runner.main(_RunnerParser(runner_argv(options)))
@@ -267,6 +291,19 @@ def serve(
             ) from None
     if serving.signal == signal.SIGINT:
         raise KeyboardInterrupt
+
+
+def wants_text(runner_args: RunnerArguments) -> bool:
+    """Say whether the caller is an eval client that reads answers and wants none spoken.
+
+    Skipping the voice frame by frame, as Pipecat does, holds for a turn's first response
+    only: what follows a tool call or a transfer would be spoken.
+    """
+    if not isinstance(runner_args, WebSocketRunnerArguments) or runner_args.call_data is None:
+        return False
+    if runner_args.transport_type != "eval":
+        return False
+    return EvalConnectionFlags.model_validate(runner_args.call_data.body).skip_tts
 
 
 class _RunnerParser(argparse.ArgumentParser):

@@ -151,7 +151,11 @@ class Agent(LLMWorker):
 
 
 class _ResponseText(FrameProcessor):
-    """Knows whether the LLM's response to the latest context had words."""
+    """Knows whether the LLM's response to the latest context had words.
+
+    It also keeps what the LLM was told about its output from leaving: every agent takes
+    that in, and two would pass it to each other for ever.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,7 +165,8 @@ class _ResponseText(FrameProcessor):
         await super().process_frame(frame, direction)
         if isinstance(frame, LLMTextFrame) and frame.text.strip():
             self.spoke = True
-        await self.push_frame(frame, direction)
+        if not isinstance(frame, LLMConfigureOutputFrame):
+            await self.push_frame(frame, direction)
 
 
 def _ends_with_cue(frame: LLMContextFrame) -> bool:

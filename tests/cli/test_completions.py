@@ -102,3 +102,181 @@ def shell(request: pytest.FixtureRequest) -> Shell:
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} isn't installed: apt-get install {request.param}")
     return request.param
+
+
+def test_the_shipped_scripts_are_those_that_typer_makes_today() -> None:
+    for shell, name in FILES.items():
+        shipped = (CHECKOUT / "completions" / name).read_text(encoding="utf-8")
+        assert shipped == generate_script(shell), (
+            "run python -m pipecat_workers_cli.cli.completions"
+        )
+
+
+def test_the_names_offered_are_those_of_their_tables() -> None:
+    by_role = {
+        role: tuple(sorted(name for held, name in PROVIDERS if held is role)) for role in Role
+    }
+    assert by_role == {
+        Role.LLM: complete.LLMS,
+        Role.STT: complete.STTS,
+        Role.TTS: complete.TTSS,
+    }
+    assert tuple(sorted(TRANSPORTS)) == complete.TRANSPORTS
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pmw ha", ["handoff"]),
+        ("pmw run ha", ["handoff"]),
+        ("pmw recipe sh", ["show"]),
+        ("pmw recipe show ha", ["handoff"]),
+        ("pmw recipe check handoff ha", ["handoff"]),
+        ("pmw handoff --serv", ["--services"]),
+        ("pmw handoff --services ", ["auto", "cloud", "offline"]),
+        ("pmw handoff --transport web", ["webrtc", "websocket"]),
+        ("pmw handoff -t con", ["console"]),
+        ("pmw handoff --llm o", ["ollama", "openai"]),
+        ("pmw handoff --stt ", ["deepgram", "moonshine"]),
+        ("pmw doctor --tts c", ["cartesia"]),
+        ("pmw run handoff --traffic ", ["table", "lines", "off"]),
+        ("pmw handoff -o ", ["text", "json"]),
+        ("pmw --log-level w", ["warning"]),
+        ("pmw completions ", ["bash", "zsh", "fish"]),
+        ("pmw run ./mine", []),  # a path: the shell itself knows files
+        ("pmw handoff --set ", []),
+    ],
+)
+def test_bash_is_offered(tmp_path: Path, line: str, words: list[str]) -> None:
+    assert offered(tmp_path, line) == words
+
+
+def test_a_tab_imports_neither_pipecat_nor_what_a_call_needs(tmp_path: Path) -> None:
+    program = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(*sorted(sys.modules), sep='\\n', file=sys.stderr))\n"
+        "from pipecat_workers_cli.__main__ import main\n"
+        "main()\n"
+    )
+    for line in ("pmw run ha", "pmw handoff --llm op"):
+        answer = run(
+            tmp_path,
+            sys.executable,
+            "-c",
+            program,
+            COMP_WORDS=line,
+            COMP_CWORD=str(line.count(" ")),
+            _PMW_COMPLETE="complete_bash",
+        )
+        loaded = set(answer.stderr.split())
+        assert answer.stdout.strip() in {"handoff", "openai"}
+        assert not loaded & {"pipecat", "numpy", "loguru", "aiohttp", "rich.console"}
+        # Typer itself imports pydantic as soon as a command has options; ours must not add to it.
+        assert not {name for name in loaded if name.startswith("pipecat_workers_cli.recipe.model")}
+
+
+def test_the_command_prints_the_shipped_script(tmp_path: Path, shell: Shell) -> None:
+    answer = run(tmp_path, "pmw", "completions", shell)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout == (CHECKOUT / "completions" / FILES[shell]).read_text(encoding="utf-8")
+
+
+PLACES = {
+    Shell.BASH: ".local/share/bash-completion/completions/pmw.bash",
+    Shell.ZSH: ".zfunc/_pmw",
+    Shell.FISH: ".config/fish/completions/pmw.fish",
+}
+
+
+@pytest.mark.parametrize("shell", list(Shell))
+def test_installing_writes_the_users_file_once(tmp_path: Path, shell: Shell) -> None:
+    path = tmp_path / PLACES[shell]
+    first = run(tmp_path, "pmw", "completions", shell, "--install")
+    assert (first.returncode, first.stdout) == (0, f"completions for {shell} are in {path}\n")
+    assert "open a new shell" in first.stderr
+    assert path.read_text(encoding="utf-8") == generate_script(shell)
+    written = path.stat().st_mtime_ns
+    assert run(tmp_path, "pmw", "completions", shell, "--install").returncode == 0
+    assert path.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("shell", list(Shell))
+def test_installing_replaces_an_older_script_of_pmws(tmp_path: Path, shell: Shell) -> None:
+    path = tmp_path / PLACES[shell]
+    path.parent.mkdir(parents=True)
+    path.write_text(generate_script(shell) + "# of an older pmw\n", encoding="utf-8")
+    assert run(tmp_path, "pmw", "completions", shell, "--install").returncode == 0
+    assert path.read_text(encoding="utf-8") == generate_script(shell)
+
+
+@pytest.mark.parametrize("shell", list(Shell))
+def test_installing_leaves_a_foreign_file_alone(tmp_path: Path, shell: Shell) -> None:
+    path = tmp_path / PLACES[shell]
+    path.parent.mkdir(parents=True)
+    path.write_text("# somebody else's\n", encoding="utf-8")
+    answer = run(tmp_path, "pmw", "completions", shell, "--install")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr == (
+        f"error: {path} is there and isn't pmw's\n"
+        f"  try: move it away, or write yours elsewhere: pmw completions {shell} > FILE\n"
+    )
+    assert path.read_text(encoding="utf-8") == "# somebody else's\n"
+
+
+def test_installing_where_nothing_can_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / ".zfunc").write_text("a file where a folder is needed", encoding="utf-8")
+    answer = run(tmp_path, "pmw", "completions", "zsh", "--install")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.startswith(f"error: cannot write {tmp_path}/.zfunc/_pmw: ")
+    assert "Traceback" not in answer.stderr
+
+
+def test_installing_heeds_the_variables_that_move_the_users_folders(tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    for shell, variable, path in (
+        (Shell.BASH, "XDG_DATA_HOME", moved / "bash-completion/completions/pmw.bash"),
+        (Shell.BASH, "BASH_COMPLETION_USER_DIR", moved / "completions/pmw.bash"),
+        (Shell.ZSH, "ZDOTDIR", moved / ".zfunc/_pmw"),
+        (Shell.FISH, "XDG_CONFIG_HOME", moved / "fish/completions/pmw.fish"),
+    ):
+        answer = run(tmp_path, "pmw", "completions", shell, "--install", **{variable: str(moved)})
+        assert answer.stdout.strip().endswith(f"are in {path}")
+        assert path.is_file()
+
+
+LOADING = {
+    Shell.BASH: "source {file}",
+    Shell.ZSH: "autoload -Uz compinit; compinit -u -D; source {file}",
+    Shell.FISH: "source {file}",
+}
+
+
+def test_a_real_tab_completes_commands_recipes_and_options(tmp_path: Path, shell: Shell) -> None:
+    script = CHECKOUT / "completions" / FILES[shell]
+    with open_shell(shell, tmp_path) as screen:
+        screen.type(LOADING[shell].format(file=script) + "; echo loa''ded\r")
+        screen.wait_for("loaded")
+        for typed, completed in (
+            ("pmw ha", "handoff "),
+            ("pmw recipe show ha", "handoff "),
+            ("pmw handoff --serv", "--services "),
+            ("pmw handoff --llm an", "anthropic "),
+            ("pmw handoff --services of", "offline "),
+        ):
+            screen.type(f"{typed}\t")
+            screen.wait_for(completed)
+            screen.type("\x15")  # Ctrl-U empties the line
+
+
+def test_the_first_tab_of_a_new_zsh_completes_from_the_installed_file(tmp_path: Path) -> None:
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh isn't installed: apt-get install zsh")
+    answer = run(tmp_path, "pmw", "completions", "zsh", "--install")
+    advice = answer.stderr.split("~/.zshrc: ")[1]
+    (tmp_path / ".zshrc").write_text(
+        advice.replace("compinit\n", "compinit -u\necho loaded\n"), encoding="utf-8"
+    )
+    with open_shell(Shell.ZSH, tmp_path, rc=True) as screen:
+        screen.wait_for("loaded")
+        screen.type("pmw hand\t")
+        screen.wait_for("handoff ")

@@ -15,6 +15,9 @@ PRICES = {
 ABOUT_PRODUCTS = re.compile(
     "|".join(PRICES) + r"|price|cost|how (much|fast|long)|order|support", re.IGNORECASE
 )
+CUE = re.compile(r"^(The call has just begun|You have the call now)")
+"""How our own instructions begin; they come as the user's where there is no developer role."""
+
 GOODBYE = re.compile(r"\b(good)?bye\b", re.IGNORECASE)
 
 
@@ -31,14 +34,17 @@ def acme(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str | T
     names = {tool.get("function", {}).get("name") for tool in tools}
     prompt = _text(messages[0]) if messages[0].get("role") in ("system", "developer") else ""
     last = messages[-1]
+    cue = CUE.match(_text(last))
     words = _last_words(messages)
     if last.get("role") == "tool":
         return _after_tool(last)
-    if last.get("role") == "user" and GOODBYE.search(words) and "end_conversation" in names:
+    if not cue and GOODBYE.search(words) and "end_conversation" in names:
         return ToolCall("end_conversation", {"reason": "the caller said goodbye"})
     if "product support" in prompt.lower():
         return _support(words)
-    if last.get("role") != "user":
+    if cue and words:
+        return "This is the greeter again. What else can I do for you?"
+    if not words:
         return "Welcome to Acme Corporation! What can I do for you?"
     if ABOUT_PRODUCTS.search(words) and "transfer_to_agent" in names:
         reason = f"the caller asks: {words}"
@@ -63,7 +69,7 @@ def _after_tool(message: Mapping[str, Any]) -> str:
 
 def _last_words(messages: Sequence[Mapping[str, Any]]) -> str:
     for message in reversed(messages):
-        if message.get("role") == "user":
+        if message.get("role") == "user" and not CUE.match(_text(message)):
             return _text(message)
     return ""
 

@@ -34,8 +34,8 @@ BAD_FORMAT = (400, None, "Invalid output format", "Only raw pcm_s16le and pcm_f3
 
 
 def pitch(voice: str) -> int:
-    """Return the frequency in hertz, 200 to 980, that a voice speaks with."""
-    return 200 + zlib.crc32(voice.encode()) % 40 * 20
+    """Return the frequency in hertz, 200 to 999, that a voice speaks with."""
+    return 200 + zlib.crc32(voice.encode()) % 800
 
 
 def length(text: str) -> float:

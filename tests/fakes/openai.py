@@ -18,7 +18,7 @@ Answer = str | ToolCall | Sequence[ToolCall]
 Script = Callable[[list[dict[str, Any]], list[dict[str, Any]]], Answer]
 """From the conversation and the offered tools, as they came, to what the model answers."""
 
-MODELS = ("gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini")
+MODELS = ("gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "gpt-5", "gpt-5-mini")
 FRAGMENT = 7  # characters of a tool call's arguments in one chunk, so that words are torn
 
 

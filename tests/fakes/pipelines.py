@@ -89,7 +89,12 @@ async def running(
     heard = Heard()
     worker = PipelineWorker(
         Pipeline([Ear(heard), *processors, Ear(heard)]),
-        params=PipelineParams(audio_in_sample_rate=rate_in, audio_out_sample_rate=rate_out),
+        params=PipelineParams(
+            audio_in_sample_rate=rate_in,
+            audio_out_sample_rate=rate_out,
+            enable_metrics=True,
+            enable_usage_metrics=True,
+        ),
         enable_rtvi=False,
     )
     heard.worker = worker

@@ -40,7 +40,7 @@ def test_nothing_of_a_recipe_can_be_changed():
 def test_a_key_that_no_worker_has_is_refused(key):
     with pytest.raises(ValidationError) as error:
         recipe(workers=[{"name": "a", key: []}])
-    assert places(error) == [("workers", 0, key)]
+    assert ("workers", 0, key) in places(error)
     with pytest.raises(ValidationError):
         recipe(main={key: []})
 

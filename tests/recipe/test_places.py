@@ -5,7 +5,8 @@ import pytest
 from pipecat_workers_cli.recipe.files import shipped_path
 from pipecat_workers_cli.recipe.places import MAX_KEY_PARTS, find_lines, find_long_key
 
-NASTY = r'''# a comment with ] } " ''' + "''' \"\"\"" + r'''
+# ~~~ stands for the three single quotes that would end this text.
+NASTY = r'''# a comment with ] } " ~~~ """
 title = "a # b [c] {d} = \" 'e'"
 'quoted key' = 'C:\path "x" #'
 "dotted.key".sub . 'third one' = 1.5
@@ -18,17 +19,15 @@ many = [
   'two',
   """three
   "quoted" ""twice"" \"""
-  """, { four = 4,
-        },
+  """, { four = 4 },
   [ "five", [] ],
 ]
-'''.replace("4,\n        }", "4 }") + '''
 text = """
 [not.a.table]
 key = "no key"
 ends with quotes: """""
-literal = \'\'\'
-it''s "fine" = here\'\'\'
+literal = ~~~
+it''s "fine" = here~~~
 
 [main]
 name = "x"
@@ -52,7 +51,7 @@ script = [ { say = "x" }, { say = [
    "z" ] } ]
 [ spaced . "out" ]
 key = 0x1F
-'''
+'''.replace("~~~", "'''")
 
 
 def places_in(value, place=()):
@@ -122,7 +121,7 @@ def test_no_line_is_past_the_end_of_the_shortest_prefix_that_parses_and_holds_th
 def test_a_key_of_many_parts_is_found_before_tomllib_has_to_read_it(part):
     text = 'name = "x"\n\n' + ".".join([part] * (MAX_KEY_PARTS + 1)) + " = 1\n"
     assert find_long_key(text) == 3
-    assert find_long_key('x = { y = 1, ' + ".".join([part] * 400_000) + " = 1 }") == 1
+    assert find_long_key("x = { y = 1, " + ".".join([part] * 400_000) + " = 1 }") == 1
 
 
 def test_a_text_with_many_dots_is_no_long_key():

@@ -1,0 +1,180 @@
+"""No sink of the logs holds a secret, and nobody is shown what they didn't ask for."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from pipecat_workers_cli.logs import redact, set_up_logs
+
+KEY = "dg-0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def loguru_as_it_was() -> Iterator[None]:
+    """Give loguru back with its own sink."""
+    yield
+    logger.remove()
+    logger.enable("pipecat")
+    logger.add(sys.__stderr__ or sys.stderr)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DEEPGRAM_API_KEY",
+        "PMW_PROXY_TOKEN",
+        "LIVEKIT_API_SECRET",
+        "PGPASSWORD",
+        "AWS_CREDENTIALS",
+        "MY_TOKENS",
+    ],
+)
+def test_the_values_of_secret_variables_are_struck_out(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, KEY)
+    assert redact(f"a {KEY} b, {KEY}!") == "a *** b, ***!"
+
+
+def test_short_values_and_other_variables_are_words_like_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "to")
+    monkeypatch.setenv("MY_COLOUR", "vermilion")
+    assert redact("from vermilion to blue") == "from vermilion to blue"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("redis://user:pass@host:6379/0", "redis://***@host:6379/0"),
+        ("redis://:pass@host", "redis://***@host"),
+        ("rediss://user:p%40ss@host", "rediss://***@host"),
+        ("postgresql://me:p@ss@host/db", "postgresql://***@host/db"),
+        ("redis+pubsub://user:pass@host", "redis+pubsub://***@host"),
+        ("POSTGRESQL://me:pass@host", "POSTGRESQL://***@host"),
+        ("two: redis://a:b@c and redis://d:e@f", "two: redis://***@c and redis://***@f"),
+        ("('redis://a:b@c', 'me@example.org')", "('redis://***@c', 'me@example.org')"),
+        ("http://localhost:7860/a@b", "http://localhost:7860/a@b"),
+        ("write to me@example.org", "write to me@example.org"),
+    ],
+)
+def test_passwords_in_urls_are_struck_out(text: str, told: str) -> None:
+    assert redact(text) == told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Incorrect API key provided: sk-proj-aBcDeF123456",
+        "key sk_live_aBcDeF123456",
+        "{'Authorization': 'Bearer aBcDeF123456.x.y'}",
+        "provided: sk-aBcDe*****************3456",
+    ],
+)
+def test_what_looks_like_a_key_is_struck_out_though_no_variable_holds_it(text: str) -> None:
+    told = redact(text)
+    assert "***" in told
+    assert "aBcDe" not in told
+
+
+def test_no_key_is_in_the_lines_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
+    set_up_logs("debug", None)
+    logger.debug(f"connecting with {KEY} to redis://user:hunter2@host")
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "connecting with *** to redis://***@host" in told.err
+
+
+def test_no_key_is_in_a_log_file_not_even_in_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
+    log_file = tmp_path / "logs" / "handoff.log"
+    set_up_logs("debug", log_file)
+    try:
+        raise ValueError(f"refused: {KEY}")
+    except ValueError:
+        logger.exception(f"no luck with {KEY}")
+    written = log_file.read_text(encoding="utf-8")
+    assert "no luck with ***" in written
+    assert "ValueError: refused: ***" in written
+    assert KEY not in written
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_traceback_does_not_show_the_values_of_variables(tmp_path: Path) -> None:
+    log_file = tmp_path / "handoff.log"
+    set_up_logs("debug", log_file)
+    whispered = "correct horse battery staple"
+    try:
+        int(whispered[:7])
+    except ValueError:
+        logger.exception("failed")
+    assert "battery staple" not in log_file.read_text(encoding="utf-8")
+
+
+def test_nothing_of_the_frameworks_inner_life_is_shown_unasked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up_logs(None, None)
+    logger.patch(lambda record: record.update(name="pipecat.pipeline")).error("inner life")
+    logger.patch(lambda record: record.update(name="pipecat_workers_cli.call")).info("detail")
+    logger.patch(lambda record: record.update(name="pipecat_workers_cli.call")).warning("look")
+    assert capsys.readouterr().err == "WARNING look\n"
+
+
+def test_a_level_that_was_asked_for_shows_the_framework_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up_logs("debug", None)
+    logger.patch(lambda record: record.update(name="pipecat.pipeline")).debug("inner life")
+    assert "inner life" in capsys.readouterr().err
+
+
+def test_a_log_file_is_added_to_and_its_folder_made(tmp_path: Path) -> None:
+    log_file = tmp_path / "new" / "folder" / "pmw.log"
+    for word in ("one", "two"):
+        set_up_logs(None, log_file)
+        logger.info(word)
+    assert [line.rpartition(" ")[2] for line in log_file.read_text().splitlines()] == ["one", "two"]
+
+
+def test_setting_up_twice_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logs("info", None)
+    set_up_logs("info", None)
+    logger.info("once")
+    assert capsys.readouterr().err.count("once") == 1
+
+
+def test_lines_of_the_standard_librarys_logging_go_the_same_way(tmp_path: Path) -> None:
+    """Asyncio and the client libraries log there; unrouted, it all lands on the screen."""
+    program = (
+        "import logging, pathlib, sys\n"
+        "from pipecat_workers_cli.logs import set_up_logs\n"
+        "set_up_logs(None, pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else None)\n"
+        f"logging.getLogger('asyncio').error('never retrieved: {KEY}')\n"
+    )
+
+    def run(*words: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", program, *words],
+            env={**os.environ, "DEEPGRAM_API_KEY": KEY},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stderr
+
+    assert run().endswith("never retrieved: ***\n")
+    log_file = tmp_path / "pmw.log"
+    assert run(str(log_file)) == ""
+    assert log_file.read_text(encoding="utf-8").endswith("never retrieved: ***\n")
