@@ -1,5 +1,6 @@
 """Log lines: where they go, how loud they are, and that they hold no secret."""
 
+import logging
 import os
 import re
 import sys
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from loguru import Message
 
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL)S?$")
-PASSWORD_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/@]*:[^\s/@]*@", re.IGNORECASE)
+PASSWORD_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/'\"]*@", re.IGNORECASE)
 LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|pk|rk)[-_][A-Za-z0-9_*-]{6,}|(?<=Bearer )\S+")
 QUIET: dict[str | None, str | int | bool] = {
     "": "ERROR",
@@ -54,6 +55,19 @@ def set_up_logs(level: str | None, log_file: Path | None) -> None:
         stream.write(redact(message))
 
     if level is None and log_file is None:
-        logger.add(write_redacted, filter=QUIET, format=line)
+        logger.add(write_redacted, filter=QUIET, format=line, diagnose=False)
     else:
-        logger.add(write_redacted, level=(level or "info").upper(), format=line)
+        logger.add(write_redacted, level=(level or "info").upper(), format=line, diagnose=False)
+    logging.basicConfig(handlers=[_Loguru()], level=logging.WARNING, force=True)
+
+
+class _Loguru(logging.Handler):
+    """Takes what asyncio and client libraries log, which would go past redaction to stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from loguru import logger  # noqa: PLC0415
+
+        found = logger.opt(exception=record.exc_info)
+        found.patch(lambda told: told.update(name=record.name)).log(
+            record.levelname, "{}", record.getMessage()
+        )

@@ -101,15 +101,22 @@ async def open_call(
         names = [worker.name for worker in recipe.workers]
         tap.open_call(call.id, bus, recipe=recipe.name, workers=names, main=recipe.main.name)
 
+        @call.main.event_handler("on_setup_timeout")
+        async def on_setup_timeout(_main: MainWorker) -> None:
+            call.log.tell(event="error", text="a service did not connect in time")
+
         @transport.event_handler("on_client_disconnected")
         async def on_client_disconnected(_transport: BaseTransport, _client: object) -> None:
             call.end("the caller hung up")
 
+        over = asyncio.create_task(call.main.wait(), name="main worker")
+        over.add_done_callback(lambda _: call.end("the main worker stopped"))
         try:
             async with running([call.main, *agents], bus):
                 yield call
         finally:
             call.end("stopped")
+            over.cancel()
             call.log.tell(event="end", reason=call.reason)
             tap.close_call(call.id)
 

@@ -17,7 +17,8 @@ from pipecat_workers_cli.cli.doctor import doctor
 from pipecat_workers_cli.cli.patterns import handoff, run
 from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.cli.terminal import Terminal
-from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
+from pipecat_workers_cli.cli.usage import UsageError, explain_usage
+from pipecat_workers_cli.errors import ConfigurationError, PmwError
 
 app = typer.Typer(
     name="pmw",
@@ -34,8 +35,7 @@ app.add_typer(recipe_app, name="recipe", rich_help_panel="Recipes")
 app.command(rich_help_panel="Tools")(doctor)
 app.command(rich_help_panel="Tools")(completions)
 
-UsageError = typer.BadParameter.__bases__[0]
-"""What Typer raises for a command line it can't read; it exports subclasses only."""
+HAND_ON = ("handoff", "run")  # what follows `--` to Pipecat's runner
 
 
 def print_version(wanted: bool) -> None:
@@ -64,6 +64,12 @@ def everywhere(
 ) -> None:
     """Assemble, run and watch Pipecat workers."""
     terminal = Terminal.of(context)
+    if terminal.runner_args and context.invoked_subcommand not in HAND_ON:
+        raise ConfigurationError(
+            f"pmw {context.invoked_subcommand} takes nothing after '--', such as "
+            f"'{terminal.runner_args[0]}'",
+            mend=f"leave it out; {' and '.join(HAND_ON)} hand it to Pipecat's runner",
+        )
     terminal.adopt(quiet=quiet, verbose=verbose, log_level=log_level, log_file=log_file)
     terminal.env_file = env_file
 
@@ -89,10 +95,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        sys.exit(report(error, terminal))
+        sys.exit(report(error, terminal, words))
 
 
-def report(error: Exception, terminal: Terminal) -> int:
+def report(error: Exception, terminal: Terminal, words: Sequence[str]) -> int:
     """Print an error in two lines: what happened, what to do. A recipe's faults each get two.
 
     Returns:
@@ -101,30 +107,20 @@ def report(error: Exception, terminal: Terminal) -> int:
     while isinstance(error, ExceptionGroup):  # task groups wrap what they raise
         error = error.exceptions[0]
     if isinstance(error, UsageError):
-        error = usage_error(error)
+        usage = explain_usage(error, words)
+        if usage is None:
+            return 0
+        error = usage
     elif not isinstance(error, PmwError):
         if terminal.verbose:
             import traceback
 
-            traceback.print_exception(error)
+            from pipecat_workers_cli.logs import redact
+
+            print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
         name = type(error).__name__  # its text may hold a key or a password
         error = PmwError(f"unexpected {name}", mend="see it all with -v")
     told = [(fault.headline, fault.mend) for fault in getattr(error, "faults", ())]
     for what, mend in told or [(error.what, error.mend)]:
         print(f"error: {what}\n  try: {mend}", file=sys.stderr)
     return error.exit_code
-
-
-def usage_error(error: Exception) -> ConfigurationError:
-    """Say in our two lines what Typer found wrong with the command line."""
-    what = str(getattr(error, "message", error)).rstrip(".")
-    context: typer.Context | None = getattr(error, "ctx", None)
-    asked = context.command_path if context else "pmw"
-    help_line = f"see {asked} --help"
-    option = getattr(error, "option_name", None)
-    if option and context:
-        known = [name for p in context.command.params for name in p.opts if name.startswith("--")]
-        return ConfigurationError(
-            f"no option '{option}'", mend=f"{near_miss(option, known).split('?')[0]}; {help_line}"
-        )
-    return ConfigurationError(what[:1].lower() + what[1:], mend=help_line)

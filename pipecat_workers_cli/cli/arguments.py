@@ -29,7 +29,7 @@ LOG_LEVELS = ("trace", "debug", "info", "success", "warning", "error", "critical
 
 def _log_level(value: str | None) -> str | None:
     if value is not None and value.lower() not in LOG_LEVELS:
-        raise typer.BadParameter(f"there is {', '.join(LOG_LEVELS)}")
+        raise typer.BadParameter(f"'{value}' is not one of {str(LOG_LEVELS)[1:-1]}")
     return value
 
 
@@ -159,7 +159,8 @@ def call_options(
             "--max-calls",
             min=1,
             rich_help_panel=CALLERS,
-            help="Calls at once. [default: what the slowest service bears]",
+            help="Calls at once.",
+            show_default="what the slowest service bears",
         ),
     ] = None,
     idle_timeout: Annotated[
@@ -206,7 +207,8 @@ def call_options(
         TrafficMode | None,
         typer.Option(
             "--traffic",
-            help="What workers say to each other. [default: table on a terminal, else off]",
+            help="What workers say to each other.",
+            show_default="table on a terminal, else off",
         ),
     ] = None,
     output: OutputOption = Output.TEXT,

@@ -31,9 +31,9 @@ def doctor(
     commands: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[COMMAND]...",
-            help="Look only at what these need, such as handoff. [default: everything]",
-            show_default=False,
+            metavar="COMMAND",
+            help="Look only at what these need, such as handoff.",
+            show_default="everything",
         ),
     ] = None,
     host: Host = "localhost",

@@ -32,7 +32,7 @@ from pipecat.utils.text.transforms import (
 from pipecat.utils.time import time_now_iso8601
 
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.services.models import Speaker, hearing, speak, speaking, transcribe
+from pipecat_workers_cli.services.models import TURN, Speaker, hearing, speak, speaking, transcribe
 from pipecat_workers_cli.services.providers import Choice, Role, provider
 from pipecat_workers_cli.services.voices import Voice, find_voice
 
@@ -94,6 +94,8 @@ class PiperTTS(TTSService):
         super().__init__(
             push_start_frame=True,
             push_stop_frames=True,
+            stop_frame_timeout_s=TURN,  # other calls' sentences may come first
+            max_consecutive_zero_audio_contexts=0,  # signs alone make no sound: no fault of it
             text_transforms=[("*", transform) for transform in SPELLED_OUT],
             settings=TTSSettings(model=voice.tone.model, voice=voice.name, language=None),
         )

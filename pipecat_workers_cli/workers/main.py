@@ -52,8 +52,10 @@ from pipecat_workers_cli.workers.cues import opening_cue
 
 AUDIO_IN = 16_000  # Hz; what the VAD and the offline STT are trained on
 AUDIO_OUT = 24_000  # Hz; Pipecat's default, between telephone and studio
+SETUP_TIMEOUT = 12.0  # seconds; Cartesia gives up on a silent server after ten
 
 APOLOGY = "I'm sorry, something went wrong just now. Could you say that again?"
+FAREWELL = "I'm sorry, something here has failed, and this call can't go on. Goodbye."
 APOLOGY_EVERY = 10.0  # seconds; a provider that is down fails at each turn
 
 TO_AGENT = (
@@ -199,13 +201,14 @@ class MainWorker(PipelineWorker):
                 enable_metrics=True,
                 enable_usage_metrics=True,
             ),
+            setup_timeout_secs=SETUP_TIMEOUT,
             idle_timeout_secs=idle_timeout,
             idle_timeout_frames=SIGNS_OF_LIFE,
         )
 
         @self.event_handler("on_pipeline_error")
         async def on_pipeline_error(_worker: PipelineWorker, frame: ErrorFrame) -> None:
-            await self._apologise(frame)
+            await self._tell_caller(frame)
 
         @transport.event_handler("on_client_connected")
         async def on_client_connected(_transport: BaseTransport, _client: object) -> None:
@@ -241,18 +244,26 @@ class MainWorker(PipelineWorker):
             self._on_bus(message)
         await super().on_bus_message(message)
 
-    async def _apologise(self, frame: ErrorFrame) -> None:
-        """Tell the caller that something failed, unless it is the voice that did."""
+    async def _tell_caller(self, frame: ErrorFrame) -> None:
+        """Tell the caller that something failed; end the call if it can't go on."""
+        service = frame.processor
+        lost = service is not None and not service.is_usable
         now = time.monotonic()
-        if isinstance(frame.processor, TTSService) or now < self._apologise_from:
+        if not lost and now < self._apologise_from:
             return
         self._apologise_from = now + APOLOGY_EVERY
+        if not isinstance(service, TTSService):
+            await self._speak(FAREWELL if lost else APOLOGY)
+        if lost:
+            await self.end(reason=f"{type(service).__name__} can't be used")
+
+    async def _speak(self, text: str) -> None:
         if self._speaks:
-            await self.queue_frame(TTSSpeakFrame(APOLOGY, append_to_context=False))
+            await self.queue_frame(TTSSpeakFrame(text, append_to_context=False))
         elif self.agent is not None:
             await self.send_bus_message(
                 BusTTSSpeakMessage(
-                    source=self.name, target=self.agent, text=APOLOGY, append_to_context=False
+                    source=self.name, target=self.agent, text=text, append_to_context=False
                 )
             )
 
