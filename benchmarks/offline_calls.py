@@ -53,6 +53,7 @@ class Ear(BaseInputTransport):
         self._ready = ready
 
     async def start(self, frame: StartFrame) -> None:
+        """Let the caller speak from now on."""
         await super().start(frame)
         await self.set_transport_ready(frame)
         self._ready.set()
@@ -67,10 +68,12 @@ class Mouth(BaseOutputTransport):
         self.sounds: list[float] = []
 
     async def start(self, frame: StartFrame) -> None:
+        """Take sound from now on."""
         await super().start(frame)
         await self.set_transport_ready(frame)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        """Let the frame's time pass."""
         now = time.monotonic()
         if any(frame.audio):
             if now - self.played_until > QUIET / 2:
@@ -94,9 +97,11 @@ class Caller(BaseTransport):
         self._register_event_handler("on_client_disconnected")
 
     def input(self) -> FrameProcessor:
+        """Return where the caller's sound comes in."""
         return self._ear
 
     def output(self) -> FrameProcessor:
+        """Return where the bot's sound goes out."""
         return self._mouth
 
     async def talk(self) -> None:
@@ -163,6 +168,7 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def main() -> None:
+    """Hold one call, then two, and so on; print a line for each number."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--most", type=int, default=8, help="calls at once, at most")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured for each number")

@@ -127,7 +127,7 @@ class CallLog(BaseObserver):
             )
 
     def _tell_error(self, frame: ErrorFrame) -> None:
-        source = type(frame.processor).__name__ if frame.processor else "pipeline"
+        source = type(frame.processor).__name__.lstrip("_") if frame.processor else "pipeline"
         self.failure = redact(f"{source}: {frame.error}")
         worker = frame.metadata.get(FROM_WORKER, self._main)
         self.tell(event="error", worker=worker, text=self.failure)

@@ -11,6 +11,7 @@ from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.turns import EVENTS, TurnPrinter
 from pipecat_workers_cli.options import CallOptions, Output
 from pipecat_workers_cli.session.console import run_console
+from pipecat_workers_cli.traffic.entry import Event
 from pipecat_workers_cli.traffic.tap import Tap
 
 TURN = 16_384  # bytes; the longest line that counts as one turn
@@ -32,8 +33,10 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
     else:
         turns = _lines_of_stdin()
     tap = Tap()
-    # At a prompt, what the caller says stands there already.
-    tap.subscribe(TurnPrinter(options.output, events=EVENTS - {"user"} if person else EVENTS))
+    # At a prompt, what the caller says stands there already; in a script, an error ends it.
+    left_out: set[Event] = {"user"} if person else {"error"}
+    as_json = options.output is Output.JSON
+    tap.subscribe(TurnPrinter(options.output, events=EVENTS if as_json else EVENTS - left_out))
     asyncio.run(_until_stopped(plan, turns, tap, options, person=person))
 
 
