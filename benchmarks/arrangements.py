@@ -37,7 +37,7 @@ from pipecat_workers_cli.transports.console import ConsoleTransport
 from pipecat_workers_cli.workers.cues import opening_cue, transfer_cue
 from pipecat_workers_cli.workers.main import text_turns
 
-ANSWER_WITHIN = 30.0  # seconds; fifty calls at once on a busy machine take a few
+ANSWER_WITHIN = 20.0  # seconds; fifty calls at once on a busy machine take a few
 IDLE_TIMEOUT = 300.0  # seconds; Pipecat's default, so that each arrangement watches for it
 
 

@@ -113,9 +113,12 @@ async def open_call(
         over.add_done_callback(lambda _: call.end("the main worker stopped"))
         try:
             async with running([call.main, *agents], bus):
-                yield call
+                try:
+                    yield call
+                finally:
+                    call.end("stopped")
         finally:
-            call.end("stopped")
+            call.end("failed")  # only if it never ran
             over.cancel()
             call.log.tell(event="end", reason=call.reason)
             tap.close_call(call.id)

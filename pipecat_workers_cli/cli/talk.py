@@ -33,10 +33,6 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
     else:
         turns = _lines_of_stdin()
     tap = Tap()
-    # At a prompt, what the caller says stands there already; in a script, an error ends it.
-    left_out: set[Event] = {"user"} if person else {"error"}
-    as_json = options.output is Output.JSON
-    tap.subscribe(TurnPrinter(options.output, events=EVENTS if as_json else EVENTS - left_out))
     asyncio.run(_until_stopped(plan, turns, tap, options, person=person))
 
 
@@ -66,8 +62,12 @@ async def _until_stopped(
         drawing = patch_stdout(raw=True)
     else:
         drawing = nullcontext()
+    # At a prompt, what the caller says stands there already; in a script, an error ends it.
+    left_out: set[Event] = {"user"} if person else {"error"}
+    shown = EVENTS if options.output is Output.JSON else EVENTS - left_out
     try:
         with drawing:
+            tap.subscribe(TurnPrinter(options.output, events=shown))
             await run_console(
                 plan,
                 turns,
@@ -98,6 +98,10 @@ async def _prompted(recipe: str) -> AsyncIterator[str]:
         try:
             text = await session.prompt_async("> ", handle_sigint=False)
         except EOFError:
+            return
+        except KeyboardInterrupt:  # the key, which the prompt takes before it is a signal
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.Event().wait()
             return
         if text.strip():
             yield text

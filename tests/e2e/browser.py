@@ -1,0 +1,325 @@
+"""A caller in a real browser: speaks when told to, and has heard what the page played."""
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import numpy as np
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from pipecat_workers_cli.services.models import speak, transcribe
+from pipecat_workers_cli.services.voices import find_voice
+
+RATE = 24_000  # Hz, of what is spoken and recorded
+BLOCK = RATE // 50  # samples whose loudness is looked at
+LOUD = 0.01  # root mean square of a block in which somebody speaks, full scale being 1
+POLL = 0.05  # seconds
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost",
+)
+
+# In place of a microphone: a track that is silent until `caller.say`. What the caller says and
+# what the bot's track brings are recorded side by side, so that they share one clock.
+EARS_AND_MOUTH = """
+(() => {
+  const RATE = %(rate)d, LOUD = %(loud)f;
+  const caller = (window.caller = { blocks: [], samples: 0, loudAt: -1, heard: 0 });
+  let context, mouth, ears, sink;
+
+  function open() {
+    context = new AudioContext({ sampleRate: RATE });
+    mouth = context.createMediaStreamDestination();
+    const hush = new ConstantSourceNode(context, { offset: 0 });
+    hush.connect(mouth); // a track without any source sends nothing at all
+    hush.start();
+    ears = context.createChannelMerger(2);
+    sink = context.createScriptProcessor(4096, 2, 1);
+    sink.onaudioprocess = ({ inputBuffer }) => record(inputBuffer);
+    ears.connect(sink).connect(context.destination);
+  }
+
+  function record(buffer) {
+    const block = new Int16Array(buffer.length * 2);
+    let sum = 0;
+    for (const side of [0, 1]) {
+      const samples = buffer.getChannelData(side);
+      for (let i = 0; i < samples.length; i++) {
+        block[i * 2 + side] = Math.max(-1, Math.min(1, samples[i])) * 32767;
+        if (side === 0) sum += samples[i] * samples[i];
+      }
+    }
+    caller.blocks.push(block);
+    caller.samples += buffer.length;
+    if (Math.sqrt(sum / buffer.length) > LOUD) {
+      caller.loudAt = caller.samples;
+      caller.heard += 1;
+    }
+  }
+
+  /** Seconds since the bot was last heard. */
+  caller.quietFor = () => (caller.samples - caller.loudAt) / RATE;
+
+  /** Speaks 16-bit samples; gives back when they are over, or at once with `leave`. */
+  caller.say = (base64, leave) => {
+    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    const samples = new Int16Array(bytes.buffer);
+    const buffer = context.createBuffer(1, samples.length, RATE);
+    buffer.getChannelData(0).set(Float32Array.from(samples, (s) => s / 32768));
+    const source = new AudioBufferSourceNode(context, { buffer });
+    source.connect(mouth);
+    source.connect(ears, 0, 1);
+    source.start();
+    if (leave) return null;
+    return new Promise((done) => (source.onended = () => done(null)));
+  };
+
+  /** All that was recorded, in Base64: 16 bits, the bot left, the caller right. */
+  caller.recorded = async () => {
+    const blob = new Blob(caller.blocks);
+    const reader = new FileReader();
+    const read = new Promise((done) => (reader.onload = () => done(reader.result)));
+    reader.readAsDataURL(blob);
+    return (await read).split(",")[1] ?? "";
+  };
+
+  Object.defineProperty(window, "caller", { writable: false });
+  if (!navigator.mediaDevices) return; // not a page that may have a microphone
+  navigator.mediaDevices.getUserMedia = async () => {
+    open();
+    return mouth.stream;
+  };
+  const Connection = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Connection {
+    constructor(...given) {
+      super(...given);
+      this.addEventListener("track", ({ track }) => {
+        const stream = new MediaStream([track]);
+        const player = Object.assign(new Audio(), { muted: true, srcObject: stream });
+        player.play().catch(() => {}); // else WebAudio is given silence
+        caller.player = player;
+        context.createMediaStreamSource(stream).connect(ears, 0, 0);
+      });
+    }
+  };
+})();
+""" % {"rate": RATE, "loud": LOUD}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What was said in a call, side by side.
+
+    Attributes:
+        bot: What the page played, samples from -1 to 1 at `RATE`.
+        caller: What the caller said, as many samples.
+    """
+
+    bot: np.ndarray
+    caller: np.ndarray
+
+    @classmethod
+    def decoded(cls, text: str) -> "Recording":
+        sides = np.frombuffer(base64.b64decode(text), dtype=np.int16).reshape(-1, 2)
+        bot, caller = sides.T.astype(np.float32) / 32768
+        return cls(bot, caller)
+
+    def since(self, sample: int) -> "Recording":
+        """Return what was said from `sample` on."""
+        return Recording(self.bot[sample:], self.caller[sample:])
+
+    def turns(self) -> list[tuple[int, int]]:
+        """Return where the caller spoke: first and last sample, pauses under 0.7 s inside."""
+        return stretches(self.caller, pause=0.7)
+
+    async def words(self) -> str:
+        """Return what the bot is heard to say, in lower case, letters and blanks alone."""
+        pieces = [self.bot[first:last] for first, last in stretches(self.bot, pause=0.6)]
+        return " ".join([plain(await heard(piece)) for piece in pieces])
+
+
+def stretches(samples: np.ndarray, *, pause: float) -> list[tuple[int, int]]:
+    """Return first and last sample of each stretch that no silence of `pause` seconds cuts."""
+    blocks = samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK)
+    loud = np.flatnonzero(np.sqrt(np.mean(blocks**2, axis=1)) > LOUD) * BLOCK
+    if not len(loud):
+        return []
+    cuts = np.flatnonzero(np.diff(loud) > pause * RATE)
+    firsts, lasts = loud[np.r_[0, cuts + 1]], loud[np.r_[cuts, len(loud) - 1]] + BLOCK
+    return [(int(first), int(last)) for first, last in zip(firsts, lasts, strict=True)]
+
+
+async def heard(samples: np.ndarray) -> str:
+    """Return what Moonshine makes of samples at `RATE`."""
+    silence = np.zeros(RATE // 5, dtype=np.float32)  # it drops a word at the very edge
+    whole = np.concatenate([silence, samples, silence])
+    return await transcribe((whole * 32767).astype(np.int16).tobytes(), sample_rate=RATE)
+
+
+def plain(text: str) -> str:
+    """Leave letters, digits and single blanks of a text, in lower case."""
+    return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def fundamental(samples: np.ndarray) -> float:
+    """Return the median fundamental frequency of the voiced parts, in Hz, by autocorrelation."""
+    window = RATE // 25
+    shortest, longest = RATE // 300, RATE // 55
+    found = []
+    for start in range(0, len(samples) - window, window // 2):
+        piece = samples[start : start + window].astype(np.float64)
+        if np.sqrt(np.mean(piece**2)) < 5 * LOUD:
+            continue
+        alike = np.correlate(piece - piece.mean(), piece - piece.mean(), "full")[window - 1 :]
+        lag = shortest + int(np.argmax(alike[shortest:longest]))
+        if alike[lag] > alike[0] / 2:
+            found.append(RATE / lag)
+    return float(np.median(found))
+
+
+class BrowserCall:
+    """Our page in a tab of its own, and a caller in front of it.
+
+    Attributes:
+        page: Playwright's page.
+        troubles: Whatever a page must not do: errors on its console, requests that failed,
+            were refused or went to another server.
+    """
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.troubles: list[str] = []
+        self._url = url
+        home = urlsplit(url).netloc
+        page.on("console", lambda line: line.type == "error" and self._note(line.text))
+        page.on("pageerror", lambda error: self._note(str(error)))
+        page.on("requestfailed", lambda request: self._note(f"failed: {request.url}"))
+        page.on(
+            "request",
+            lambda request: urlsplit(request.url).netloc != home
+            and self._note(f"foreign: {request.url}"),
+        )
+        page.on(
+            "response",
+            lambda response: response.status >= 400
+            and self._note(f"{response.status}: {response.url}"),
+        )
+
+    def _note(self, trouble: str) -> None:
+        self.troubles.append(trouble)
+
+    async def open(self) -> None:
+        """Load the page."""
+        await self.page.goto(self._url)
+
+    async def connect(self) -> None:
+        """Place a call, and wait until the bot is there."""
+        await self.page.get_by_role("button", name="Connect", exact=True).click()
+        await self.until("document.body.dataset.state === 'ready'", timeout=40)
+
+    async def hang_up(self) -> None:
+        """End the call from the page."""
+        await self.page.get_by_role("button", name="Disconnect", exact=True).click()
+        await self.ended()
+
+    async def until(self, expression: str, *, timeout: float = 20) -> None:
+        """Wait until a JavaScript expression is true in the page.
+
+        Asked from here, for the page's policy forbids Playwright's own way of waiting.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while not await self.page.evaluate(f"() => {expression}"):
+                    await asyncio.sleep(POLL)
+        except TimeoutError:
+            raise AssertionError(f"not within {timeout} s: {expression}") from None
+
+    async def say(self, text: str, *, leave: bool = False) -> None:
+        """Speak; returns when it is said, or as soon as it begins with `leave`."""
+        samples = base64.b64encode(await spoken(text)).decode()
+        await self.page.evaluate("([b, leave]) => window.caller.say(b, leave)", [samples, leave])
+
+    async def heard_out(self, *, timeout: float = 25) -> None:
+        """Wait until the bot has begun to speak after this moment, and has finished."""
+        before = await self.page.evaluate("window.caller.heard")
+        await self.until(f"window.caller.heard > {before}", timeout=timeout)
+        await self.silent(timeout=timeout)
+
+    async def silent(self, *, timeout: float = 25) -> None:
+        """Wait until the bot has finished speaking."""
+        rest = "document.body.dataset.turn === 'listening' && window.caller.quietFor() > 0.5"
+        await self.until(rest, timeout=timeout)
+
+    async def ask(self, text: str) -> None:
+        """Speak, and hear the answer out."""
+        await self.say(text)
+        await self.heard_out()
+
+    async def ended(self, *, timeout: float = 20) -> None:
+        """Wait until the page says that the call is over."""
+        await self.until("document.body.dataset.state === 'closed'", timeout=timeout)
+
+    async def recording(self) -> Recording:
+        """Return all that was said since the first call of this page began."""
+        return Recording.decoded(await self.page.evaluate("window.caller.recorded()"))
+
+    async def lines(self) -> list[str]:
+        """Return the transcript: `name: words` of each line, and the notes between them."""
+        return await self.page.eval_on_selector_all(
+            "#lines > li",
+            """items => items.map((item) => item.classList.contains("line")
+              ? `${item.querySelector(".name").textContent}: ${item.querySelector(".said").textContent}`
+              : `(${item.className.replace("note ", "")}) ${item.textContent}`)""",
+        )
+
+    async def lit(self) -> str | None:
+        """Return the worker that the page shows as active."""
+        lit = self.page.locator("#workers [aria-current]")
+        return await lit.get_attribute("data-worker", timeout=5000)
+
+
+_spoken: dict[str, bytes] = {}
+
+
+async def spoken(text: str) -> bytes:
+    """Return a text in Piper's voice, 16-bit samples at `RATE`."""
+    if text not in _spoken:
+        voice = find_voice("joe")
+        pieces = [audio async for audio in speak(text, voice, sample_rate=RATE)]
+        _spoken[text] = b"".join(pieces)
+    return _spoken[text]
+
+
+@contextlib.asynccontextmanager
+async def open_browser(executable: str) -> AsyncIterator[Browser]:
+    """Start a browser for which every host but localhost is unresolvable."""
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=executable, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def open_page(browser: Browser, url: str, **options: object) -> AsyncIterator[BrowserCall]:
+    """Open `url` in a window of its own; `options` are Playwright's for its context."""
+    context: BrowserContext = await browser.new_context(**options)
+    try:
+        await context.add_init_script(EARS_AND_MOUTH)
+        call = BrowserCall(await context.new_page(), url)
+        await call.open()
+        yield call
+    finally:
+        await context.close()
