@@ -25,7 +25,7 @@ class ConsoleTransport(BaseTransport):
         self._input = _ConsoleInput(self)
         self._output = _ConsoleOutput()
         self._register_event_handler("on_client_connected")
-        self._register_event_handler("on_client_disconnected")
+        self._register_event_handler("on_client_disconnected", sync=True)
 
     def input(self) -> FrameProcessor:
         """Return the processor that turns enter by."""
