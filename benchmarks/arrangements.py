@@ -133,7 +133,7 @@ def ours(plan: Plan, tap: Tap) -> Arrangement:
     async def opened() -> AsyncGenerator[Caller]:
         transport = ConsoleTransport()
         caller = Caller(transport)
-        async with open_call(plan, transport, tap=tap, idle_timeout=IDLE_TIMEOUT):
+        async with open_call(plan, transport, tap=tap, idle_timeout=IDLE_TIMEOUT, has_client=False):
             await caller.answered()
             yield caller
 

@@ -5,11 +5,13 @@
 A process of its own for each arrangement, so that resident memory is its alone: a call of
 ours, Pipecat's two-agent handoff as its examples have it (`stock`), and the same without the
 turn-taking model that a call in words doesn't need (`lean`). At each number of calls, all of
-them take a turn every second, first spread over that second, then all at the same moment. A
-watch beside them measures how late the event loop wakes it. Then they end, and that many
-other calls are held one after another. `--check` exits with 1 if with ours
+them take a turn every second, spread over that second, then some turns all at the same
+moment. A watch beside the former measures how late the event loop wakes it. Where calls times
+CPU a turn nears a second, one core is used up and the spread turns queue. Then the calls end,
+and others are held one after another. `--check` exits with 1 if with ours
 
-- the time of a turn grows faster than the number of calls,
+- the time of a turn, all at the same moment, grows faster than the number of calls,
+- a turn takes more of the CPU among many calls than in one,
 - a further call takes more than a quarter of what the first one took,
 - a turn gets no answer,
 - a task, a thread or an object of a class of ours is left at the end, or
@@ -24,15 +26,16 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from arrangements import ANSWER_WITHIN, TURNS, Arrangement, Caller, Took, handoff_plan, ours, stock
+from figures import Level, Measured, Serial, spans
 from footprint import Footprint, resident
 from loguru import logger
 
 from pipecat_workers_cli.traffic.tap import Tap
 
-PAUSE = 0.03  # seconds between the first turns of a call, for stock loses some without
+PAUSE = 0.03  # seconds after an answer, in which its last frames leave the pipelines
 EVERY = 1.0  # seconds between a call's turns
 BURSTS = 10  # turns of all calls at the same moment
 LOOK_EVERY = 0.02  # seconds that the watch of the event loop sleeps
@@ -108,95 +111,6 @@ async def talk(callers: list[Caller], *, turns: int, spread: float) -> list[Took
     return took
 
 
-def spans(seconds: list[float]) -> "Spans":
-    """Return median, 95th percentile and maximum in ms."""
-    p95 = statistics.quantiles(seconds, n=20)[-1]
-    return Spans(statistics.median(seconds) * 1000, p95 * 1000, max(seconds) * 1000)
-
-
-@dataclass(frozen=True, slots=True)
-class Spans:
-    """How long something took, in ms."""
-
-    median: float
-    p95: float
-    worst: float
-
-    def __str__(self) -> str:  # a cell of the table
-        return f"{self.median:7.1f} {self.p95:7.1f}"
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """What so many calls at once cost.
-
-    Attributes:
-        calls: How many are open.
-        memory: MiB resident, before the turns were timed.
-        spread: Until a turn's first text, the calls' turns spread over a second.
-        at_once: Until a turn's last text, all calls' turns sent at the same moment. The
-            first texts come late too then, since all calls get on by small steps.
-        lag: By which the event loop woke late, with the turns spread.
-        cpu: Of the process for each turn, all of the turn, in ms.
-    """
-
-    calls: int
-    memory: float
-    spread: Spans
-    at_once: Spans
-    lag: Spans
-    cpu: float
-
-
-@dataclass(frozen=True, slots=True)
-class Serial:
-    """What calls held one after another cost.
-
-    Attributes:
-        curve: MiB resident before them and at ten even steps.
-        opened_in: Of a call until it has welcomed the caller, median, in ms.
-        unanswered: Calls in which a turn got no answer.
-    """
-
-    curve: tuple[float, ...]
-    opened_in: float
-    unanswered: int
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What an arrangement costs.
-
-    Attributes:
-        first: MiB that the first call took.
-        levels: From few calls to many.
-        serial: The calls held one after another.
-        left: What was left once the calls had ended: of those held together, of all.
-    """
-
-    first: float
-    levels: tuple[Level, ...]
-    serial: Serial
-    left: tuple[dict[str, int], ...]
-
-    @property
-    def further(self) -> float:
-        """MiB for each call beyond the first."""
-        few, many = self.levels[0], self.levels[-1]
-        return (many.memory - few.memory) / max(1, many.calls - few.calls)
-
-    @classmethod
-    def parse(cls, text: str) -> "Measured":
-        """Read the JSON of one."""
-        told = json.loads(text)
-        times = ("spread", "at_once", "lag")
-        told["levels"] = tuple(
-            Level(**level | {name: Spans(**level[name]) for name in times})
-            for level in told["levels"]
-        )
-        return cls(**told | {"serial": Serial(**told["serial"])})
-
-
 async def measure_level(lines: Lines, *, seconds: float) -> Level:
     """Time the turns of the open calls, spread and at once."""
     gc.collect()
@@ -209,7 +123,10 @@ async def measure_level(lines: Lines, *, seconds: float) -> Level:
     finally:
         watch.cancel()
     cpu = (time.process_time() - cpu) / len(spread) * 1000
-    at_once = await talk(lines.callers, turns=BURSTS, spread=0.0)
+    at_once: list[Took] = []
+    for _ in range(BURSTS):
+        at_once += await talk(lines.callers, turns=1, spread=0.0)
+        await asyncio.sleep(PAUSE)
     first, whole = [took.first for took in spread], [took.whole for took in at_once]
     return Level(len(lines.callers), memory, spans(first), spans(whole), spans(lags), cpu)
 
@@ -226,7 +143,7 @@ async def hold_one_by_one(opened: Arrangement, *, calls: int) -> Serial:
             try:
                 for turn in TURNS:
                     await caller.say(turn)
-            except TimeoutError:  # stock loses one now and then when turns follow at once
+            except TimeoutError:  # counted: one lost answer must not end the measuring
                 unanswered += 1
         if number % max(1, calls // 10) == 0:
             curve.append(resident())
@@ -302,11 +219,11 @@ def faults(found: Measured) -> list[str]:
     missed: list[str] = []
     one = found.levels[0]
     for level in found.levels[1:]:
-        more = level.calls / one.calls
-        for kind in ("spread", "at_once"):
-            now, then = getattr(level, kind).median, getattr(one, kind).median
-            if now > then * more * NOISE:
-                missed.append(f"{level.calls} calls, {kind}: {now:.0f} ms a turn, {then:.1f} at 1")
+        now, most = level.at_once.median, one.at_once.median * level.calls / one.calls * NOISE
+        if now > most:
+            missed.append(f"{level.calls} calls at once: {now:.0f} ms a turn, over {most:.0f}")
+        if level.cpu > one.cpu * NOISE:
+            missed.append(f"{level.calls} calls: {level.cpu:.1f} ms CPU a turn, one {one.cpu:.1f}")
     if found.further > found.first * FURTHER:
         missed.append(f"a further call takes {found.further / found.first:.2f} of the first")
     if found.serial.unanswered:

@@ -35,9 +35,7 @@ class Footprint:
         workers: Counter[str] = Counter()
         for held in gc.get_objects():
             kind = type(held)
-            module = kind.__module__
-            if not isinstance(module, str):
-                continue
+            module = str(kind.__module__)  # of some types it is a property
             if module.startswith("pipecat_workers_cli"):
                 own[f"{module}.{kind.__name__}"] += 1
             elif module.startswith(PIPECATS):

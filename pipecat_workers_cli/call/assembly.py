@@ -24,6 +24,7 @@ async def build_workers(
     observers: Sequence[BaseObserver] = (),
     on_bus: Callable[[BusMessage], None] | None = None,
     idle_timeout: float | None = None,
+    has_client: bool = True,
 ) -> tuple[MainWorker, tuple[Agent, ...]]:
     """Build the main worker and the agents of a call; the caller registers and runs them.
 
@@ -34,6 +35,7 @@ async def build_workers(
         observers: Watch the main worker's frames.
         on_bus: Told every message the main worker sees on the bus.
         idle_timeout: Seconds in which nobody says anything before the call is cancelled.
+        has_client: Whether an RTVI client is at the other end.
     """
     recipe = plan.loaded.recipe
     summaries = {worker.name: worker.summary for worker in recipe.workers}
@@ -59,7 +61,11 @@ async def build_workers(
         observers=observers,
         on_bus=on_bus,
         idle_timeout=idle_timeout,
+        has_client=has_client,
     )
+    for agent in agents:  # Pipecat's LLMWorker has no option to leave it out
+        if agent.turn_tracking_observer is not None:
+            await agent.remove_observer(agent.turn_tracking_observer)
     return main, agents
 
 

@@ -38,7 +38,8 @@ class CallLog(BaseObserver):
     first pushed.
 
     Attributes:
-        failure: What the last error said, if nobody has answered since.
+        failure: What the last error since the latest turn said; an answer that it cut short
+            does not take it back.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class CallLog(BaseObserver):
 
     def expect_turn(self) -> None:
         """Count the call as unsettled until the turn about to be sent has been answered."""
+        self.failure = None
         self._waits.send_turn()
 
     def on_bus(self, message: BusMessage) -> None:
@@ -115,7 +117,6 @@ class CallLog(BaseObserver):
             self.tell(event="user", text=frame.text)
         elif isinstance(frame, LLMContextAssistantTurnFrame):
             self._turns += 1
-            self.failure = None
             self.tell(event="bot", worker=self._speaker, text=frame.text.strip(), turn=self._turns)
             self._waits.answered()
         elif isinstance(frame, FunctionCallInProgressFrame):

@@ -70,7 +70,12 @@ class Call:
 
 @asynccontextmanager
 async def open_call(
-    plan: Plan, transport: BaseTransport, *, tap: Tap, idle_timeout: float | None
+    plan: Plan,
+    transport: BaseTransport,
+    *,
+    tap: Tap,
+    idle_timeout: float | None,
+    has_client: bool = True,
 ) -> AsyncGenerator[Call]:
     """Build the workers of a call and run them for as long as the block lasts.
 
@@ -82,6 +87,7 @@ async def open_call(
         transport: The caller's path.
         tap: Sees the call's bus and is told its entries.
         idle_timeout: Seconds in which nobody says anything before the call ends.
+        has_client: Whether an RTVI client is at the other end to be told of events.
 
     Raises:
         PmwError: A service can't be built.
@@ -97,6 +103,7 @@ async def open_call(
             observers=[call.log],
             on_bus=call.on_bus,
             idle_timeout=idle_timeout,
+            has_client=has_client,
         )
         names = [worker.name for worker in recipe.workers]
         tap.open_call(call.id, bus, recipe=recipe.name, workers=names, main=recipe.main.name)

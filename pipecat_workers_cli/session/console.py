@@ -32,7 +32,9 @@ async def run_console(
         PmwError: A turn got no answer.
     """
     transport = ConsoleTransport()
-    async with open_call(plan, transport, tap=tap, idle_timeout=idle_timeout) as call:
+    async with open_call(
+        plan, transport, tap=tap, idle_timeout=idle_timeout, has_client=False
+    ) as call:
         if plan.loaded.recipe.main.opening:
             call.log.expect_opening()
             if wait_for_answers:

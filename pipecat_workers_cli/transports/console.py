@@ -59,7 +59,8 @@ class _ConsoleInput(FrameProcessor):
     """Announces the caller when the pipeline starts."""
 
     def __init__(self, transport: ConsoleTransport) -> None:
-        super().__init__()
+        # It only passes frames on: without queues of its own they take no task switch here.
+        super().__init__(enable_direct_mode=True)
         self._transport = transport
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -71,6 +72,9 @@ class _ConsoleInput(FrameProcessor):
 
 class _ConsoleOutput(FrameProcessor):
     """Lets everything pass: what is said is read from the conversation."""
+
+    def __init__(self) -> None:
+        super().__init__(enable_direct_mode=True)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)

@@ -158,7 +158,7 @@ class _ResponseText(FrameProcessor):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(enable_direct_mode=True)  # it never waits: no queue, no task switch
         self.spoke = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pipecat.bus import (
     BusActivateWorkerMessage,
@@ -41,7 +42,9 @@ from pipecat.processors.aggregators.llm_response_universal import (
     LLMUserAggregatorParams,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frameworks.rtvi.observer import RTVIObserverParams
 from pipecat.registry.types import WorkerReadyData
+from pipecat.services.ai_service import AIService
 from pipecat.services.stt_service import STTService
 from pipecat.services.tts_service import TTSService
 from pipecat.transports.base_transport import BaseTransport
@@ -49,6 +52,7 @@ from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.workers.llm import LLMWorkerActivationArgs
 
 from pipecat_workers_cli.workers.cues import opening_cue
+from pipecat_workers_cli.workers.watch import watch_hearing, watch_speaking
 
 AUDIO_IN = 16_000  # Hz; what the VAD and the offline STT are trained on
 AUDIO_OUT = 24_000  # Hz; Pipecat's default, between telephone and studio
@@ -84,6 +88,20 @@ SIGNS_OF_LIFE = (
     UserStartedSpeakingFrame,
 )
 """Somebody is saying something, by voice or in writing: the call isn't idle."""
+
+
+UNHEARD = RTVIObserverParams(
+    bot_output_enabled=False,
+    bot_llm_enabled=False,
+    bot_tts_enabled=False,
+    bot_speaking_enabled=False,
+    user_llm_enabled=False,
+    user_speaking_enabled=False,
+    user_input_enabled=False,
+    metrics_enabled=False,
+)
+"""For a call whose client doesn't listen: Pipecat would send a message for each word through
+the whole pipeline, a third of all that a turn in words costs."""
 
 
 class AgentBridge(BusBridgeProcessor):
@@ -150,6 +168,7 @@ class MainWorker(PipelineWorker):
         observers: Sequence[BaseObserver] = (),
         on_bus: Callable[[BusMessage], None] | None = None,
         idle_timeout: float | None = None,
+        has_client: bool = True,
     ) -> None:
         """Assemble the main pipeline.
 
@@ -166,6 +185,7 @@ class MainWorker(PipelineWorker):
             on_bus: Told every message that this worker sees on the bus; must not block.
             idle_timeout: Seconds in which nobody says anything before the call is
                 cancelled; None waits for ever.
+            has_client: Whether an RTVI client is at the other end to be told of events.
         """
         self.bridge = AgentBridge(bus=bus, worker_name=name)
         self._opener = opener
@@ -201,10 +221,17 @@ class MainWorker(PipelineWorker):
                 enable_metrics=True,
                 enable_usage_metrics=True,
             ),
+            # Nothing here asks for Pipecat's count of turns: `CallLog` has ours.
+            enable_turn_tracking=False,
+            rtvi_observer_params=None if has_client else UNHEARD,
             setup_timeout_secs=SETUP_TIMEOUT,
             idle_timeout_secs=idle_timeout,
             idle_timeout_frames=SIGNS_OF_LIFE,
         )
+
+        if stt is not None:
+            watch_hearing(aggregators.user(), partial(self._report, stt))
+        watch_speaking(transport.output(), partial(self._report, tts))
 
         @self.event_handler("on_pipeline_error")
         async def on_pipeline_error(_worker: PipelineWorker, frame: ErrorFrame) -> None:
@@ -243,6 +270,13 @@ class MainWorker(PipelineWorker):
         if self._on_bus is not None and not isinstance(message, BusFrameMessage):
             self._on_bus(message)
         await super().on_bus_message(message)
+
+    async def _report(self, service: AIService | None, what: str) -> None:
+        """Make an error of a failure that nobody reported; an agent's voice isn't known here."""
+        frame = ErrorFrame(what, processor=service)
+        if service is None and self.agent is not None:
+            frame.metadata[FROM_WORKER] = self.agent
+        await self.queue_frame(frame, FrameDirection.UPSTREAM)
 
     async def _tell_caller(self, frame: ErrorFrame) -> None:
         """Tell the caller that something failed; end the call if it can't go on."""

@@ -60,7 +60,7 @@ async def open_words_call(recipe: str, *, sets: tuple[str, ...] = ()) -> AsyncIt
     plan = plan_call(load_recipe(recipe, sets=sets), OFFLINE, speech=False)
     tap, entries, transport = Tap(), [], ConsoleTransport()
     tap.subscribe(entries.append)
-    async with open_call(plan, transport, tap=tap, idle_timeout=30) as call:
+    async with open_call(plan, transport, tap=tap, idle_timeout=30, has_client=False) as call:
         yield WordsCall(call, transport, entries)
 
 

@@ -11,6 +11,7 @@ export class Conversation {
   #on;
   #own = false; // the server tells of workers: its entries are better than RTVI's
   #asked = null; // when the caller's turn ended
+  #turn = "listening";
   #jobs = new Map(); // id of a running job → its note
   #lastError = { text: "", at: 0 };
 
@@ -35,7 +36,12 @@ export class Conversation {
   typed(text) {
     this.#asked = performance.now();
     this.#transcript.typed(text);
-    this.#on.turn("thinking");
+    this.#show("thinking");
+  }
+
+  #show(turn) {
+    this.#turn = turn;
+    this.#on.turn(turn);
   }
 
   /** The call is over. */
@@ -49,11 +55,11 @@ export class Conversation {
   #rtvi = {
     "user-started-speaking": () => {
       this.#asked = null;
-      this.#on.turn("user");
+      this.#show("user");
     },
     "user-stopped-speaking": (_, at) => {
       this.#asked = at;
-      this.#on.turn("thinking");
+      this.#show("thinking");
     },
     "user-input": ({ text, final, input_type: kind }) => {
       if (kind === "transcription") this.#transcript.heard(text, final);
@@ -63,11 +69,12 @@ export class Conversation {
     "bot-started-speaking": (_, at) => {
       this.#transcript.botStarted(this.#asked === null ? null : at - this.#asked);
       this.#asked = null;
-      this.#on.turn("bot");
+      this.#show("bot");
     },
     "bot-stopped-speaking": () => {
       this.#transcript.botStopped();
-      this.#on.turn(this.#asked === null ? "listening" : "thinking");
+      // Whoever interrupts it has the turn already.
+      if (this.#turn === "bot") this.#show(this.#asked === null ? "listening" : "thinking");
     },
     "bot-interrupted": () => this.#transcript.interrupted(),
     "llm-function-call-in-progress": ({ function_name: name, arguments: args }) => {
@@ -88,7 +95,10 @@ export class Conversation {
       this.#on.showCall(call);
     },
     user: (entry) => this.#transcript.userEntry(entry),
-    bot: (entry) => this.#transcript.botEntry(entry),
+    bot: (entry) => {
+      if (entry.worker && !this.#on.crew.active) this.#on.crew.activate(entry.worker);
+      this.#transcript.botEntry(entry);
+    },
     transfer: ({ worker, target, reason }) => {
       const why = reason ? `: ${reason}` : "";
       this.#transcript.note("transfer", `${worker ?? "the call"} → ${target}${why}`);
@@ -125,7 +135,7 @@ export class Conversation {
     if (now - at < SAME_ERROR_MS && (last.includes(text) || text.includes(last))) return;
     this.#lastError = { text, at: now };
     this.#asked = null;
-    this.#on.turn("listening"); // no answer will come
+    this.#show("listening"); // no answer will come
     this.#transcript.note("error", text);
   }
 }

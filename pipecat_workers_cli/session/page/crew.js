@@ -35,6 +35,11 @@ export class Crew {
     this.activate(active);
   }
 
+  /** Who is lit; null if nobody is. */
+  get active() {
+    return this.#active;
+  }
+
   /** Lights one worker; the lamp travels there from the one before. */
   activate(name) {
     this.#active = name;

@@ -32,7 +32,7 @@ export class Transcript {
   /** From now on unattributed words are this worker's. */
   activate(worker) {
     if (this.#worker === UNKNOWN) {
-      for (const { item } of this.#bots) this.#lines.rename(item, worker);
+      for (const { item, entry } of this.#bots) if (!entry) this.#lines.rename(item, worker);
     } else if (worker !== this.#worker) this.#closeBot();
     this.#worker = worker;
   }
