@@ -99,7 +99,7 @@ class Provider:
         key: The variable with its key; empty if it needs none.
         url: The variable that names another server; empty if there can be none.
         settings: The further keys a recipe may give, and what each may be.
-        calls: How many calls at once one process bears with it (benchmarks/offline_calls.py).
+        calls: How many calls at once one process bears with it.
         local: It runs on this machine, so nothing leaves it.
     """
 
@@ -118,29 +118,35 @@ class Provider:
     local: bool = False
 
 
+# Calls at once with which the event loop's lag stays under 50 ms (p99) on two cores, all callers
+# talking without a pause: with 4 offline 9 to 32 ms, with 6 it was 57; with 12 by wire 37, with 16
+# 57 (benchmarks/offline_calls.py). In words 50 were tried, and no more (benchmarks/calls.py).
+ON_TWO_CORES, BY_WIRE, IN_WORDS = 4, 12, 50
+
 STT, LLM, TTS = Role.STT, Role.LLM, Role.TTS
 
 # fmt: off
 ROWS = (
-    Provider(STT, "deepgram", CLOUD, "build_deepgram", calls=16, default="nova-3-general",
+    Provider(STT, "deepgram", CLOUD, "build_deepgram", calls=BY_WIRE, default="nova-3-general",
              packages=("deepgram",), key="DEEPGRAM_API_KEY", url="DEEPGRAM_BASE_URL",
              settings=DEEPGRAM_SETTINGS),
-    Provider(STT, "moonshine", OFFLINE, "build_moonshine", calls=4, default="tiny",
+    Provider(STT, "moonshine", OFFLINE, "build_moonshine", calls=ON_TWO_CORES, default="tiny",
              models=("tiny",), packages=("moonshine_voice",), extra="offline", local=True),
-    Provider(LLM, "openai", CLOUD, "build_openai", calls=100, default="gpt-4.1-mini",
+    Provider(LLM, "openai", CLOUD, "build_openai", calls=IN_WORDS, default="gpt-4.1-mini",
              packages=("openai",), key="OPENAI_API_KEY", url="OPENAI_BASE_URL",
              settings=OPENAI_SETTINGS),
-    Provider(LLM, "anthropic", CLOUD, "build_anthropic", calls=100, default="claude-haiku-4-5",
+    Provider(LLM, "anthropic", CLOUD, "build_anthropic", calls=IN_WORDS, default="claude-haiku-4-5",
              packages=("anthropic",), key="ANTHROPIC_API_KEY", url="ANTHROPIC_BASE_URL",
              settings=ANTHROPIC_SETTINGS),
-    Provider(LLM, "ollama", CLOUD, "build_ollama", calls=4, default="qwen3",
+    Provider(LLM, "ollama", CLOUD, "build_ollama", calls=ON_TWO_CORES, default="qwen3",
              packages=("openai",), url="OLLAMA_BASE_URL", settings=OPENAI_SETTINGS, local=True),
-    Provider(LLM, "scripted", SCRIPTED, "ScriptedLLMService", calls=100, models=(), local=True),
-    Provider(TTS, "cartesia", CLOUD, "build_cartesia", calls=16,
+    Provider(LLM, "scripted", SCRIPTED, "ScriptedLLMService", calls=IN_WORDS, models=(),
+             local=True),
+    Provider(TTS, "cartesia", CLOUD, "build_cartesia", calls=BY_WIRE,
              default="71a7ad14-091c-4e8e-a314-022ece01c121",
              packages=("websockets",), key="CARTESIA_API_KEY", url="CARTESIA_BASE_URL",
              settings=CARTESIA_SETTINGS),
-    Provider(TTS, "piper", OFFLINE, "build_piper", calls=4, default="joe",
+    Provider(TTS, "piper", OFFLINE, "build_piper", calls=ON_TWO_CORES, default="joe",
              packages=("piper", "soxr"), extra="offline", local=True),
 )
 # fmt: on

@@ -196,6 +196,7 @@ class MainWorker(PipelineWorker):
         self._client_connected = asyncio.Event()
         self._opener_ready = asyncio.Event()
         self._opening_task: asyncio.Task[None] | None = None
+        self._ending_task: asyncio.Task[None] | None = None
         self.conversation = LLMContext()
         aggregators = LLMContextAggregatorPair(
             self.conversation, user_params=hearing or text_turns()
@@ -253,10 +254,11 @@ class MainWorker(PipelineWorker):
         await self.watch_workers(self._opener)
 
     async def stop(self) -> None:
-        """Stop waiting for the opener, then stop as any worker does."""
-        if self._opening_task is not None:
-            await self.cancel_task(self._opening_task)
-            self._opening_task = None
+        """Stop waiting for the opener or for last words, then stop as any worker does."""
+        for task in (self._opening_task, self._ending_task):
+            if task is not None:
+                await self.cancel_task(task)
+        self._opening_task = None
         await super().stop()
 
     async def on_worker_ready(self, data: WorkerReadyData) -> None:
@@ -283,13 +285,16 @@ class MainWorker(PipelineWorker):
         service = frame.processor
         lost = service is not None and not service.is_usable
         now = time.monotonic()
-        if not lost and now < self._apologise_from:
+        if self._ending_task is not None or (not lost and now < self._apologise_from):
             return
         self._apologise_from = now + APOLOGY_EVERY
-        if not isinstance(service, TTSService):
+        if not (lost and isinstance(service, TTSService)):  # a voice that is back can say it
             await self._speak(FAREWELL if lost else APOLOGY)
         if lost:
-            await self.end(reason=f"{type(service).__name__} can't be used")
+            # Ending waits until all is said. Not here, for a worker that is stopped waits for
+            # its event handlers: a caller's hang-up meanwhile would take ten seconds.
+            ending = self.end(reason=f"{type(service).__name__} can't be used")
+            self._ending_task = self.create_task(ending, "ending")
 
     async def _speak(self, text: str) -> None:
         if self._speaks:
