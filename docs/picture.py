@@ -1,7 +1,4 @@
-"""Draws docs/table.svg, the README's picture: the live table of a real call in words.
-
-    uv run python docs/picture.py
-"""
+"""Draws docs/table.svg, the README's picture: the live table of a real call in words."""
 
 import asyncio
 from io import StringIO

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL)S?$")
 PASSWORD_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/'\"]*@", re.IGNORECASE)
-LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|pk|rk)[-_][A-Za-z0-9_*-]{6,}|(?<=Bearer )\S+")
+LOOKS_LIKE_A_KEY = re.compile(
+    r"\b(sk|pk|rk)[-_][A-Za-z0-9_*-]{6,}|(?<=Bearer )\S+"
+    r"|[^\s*]{0,40}\*{4,}[^\s*]{0,40}"  # a provider's own way of showing part of a key
+)
 QUIET: dict[str | None, str | int | bool] = {
     "": "ERROR",
     "pipecat_workers_cli": "WARNING",

@@ -55,6 +55,8 @@ def load_env(env_file: Path | None) -> Path | None:
             if value:
                 os.environ.setdefault(name, value)
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+    # onnxruntime, under Silero, smart turn and Piper, reports to its maker unless told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return path
 
 

@@ -3,24 +3,23 @@
 import os
 import shutil
 import socket
-from collections.abc import Iterator
 
 import pytest
 from loguru import logger
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as settings.load_env does
 logger.remove()  # Pipecat's inner life would bury what a failed test has to say
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> Iterator[None]:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
     """Keep keys, .env files and state of whoever runs the tests out of them."""
     for name in list(os.environ):
         if name.endswith(("_API_KEY", "_BASE_URL")) or name.startswith(("PMW_", "PIPECAT_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-    yield
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pipecat_workers_cli.checks import State
-from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import ServiceOptions
+from pipecat_workers_cli.recipe.findings import Finding, Place
 from pipecat_workers_cli.recipe.load import LoadedRecipe
-from pipecat_workers_cli.recipe.model import WorkerRecipe
+from pipecat_workers_cli.recipe.model import Recipe, Service, WorkerRecipe
 from pipecat_workers_cli.services.providers import Choice, Persona, Role, check, choose
 
 
@@ -81,14 +82,39 @@ def plan_call(loaded: LoadedRecipe, services: ServiceOptions, *, speech: bool) -
         named = (speaker.voice_for(tts.provider) for speaker in voices)
         return tts, tts.model or next((voice for voice in named if voice), None)
 
+    # All roles are chosen, spoken or not: what doesn't exist is refused in words too.
     agents: list[AgentPlan] = []
     for worker in recipe.workers:
         llm = choose(Role.LLM, options=services, worker=worker.llm, main=main.llm)
-        own = speaking(worker) if speech and main.tts_per_worker else (None, None)
-        agents.append(AgentPlan(worker, llm, *own))
-    stt = choose(Role.STT, options=services, main=main.stt) if speech else None
-    shared = speaking(None) if speech and not main.tts_per_worker else (None, None)
-    return Plan(loaded, stt, *shared, tuple(agents))
+        agents.append(AgentPlan(worker, llm, *speaking(worker)))
+    stt = choose(Role.STT, options=services, main=main.stt)
+    plan = Plan(loaded, stt, *speaking(None), tuple(agents))
+    if not speech:
+        return replace(plan.without_voices(), stt=None)
+    if main.tts_per_worker:
+        return replace(plan, tts=None, voice=None)
+    return replace(plan, agents=plan.without_voices().agents)
+
+
+def find_unknown_services(recipe: Recipe) -> Iterator[Finding]:
+    """Find the services a recipe names that don't exist, or have no such setting.
+
+    For `load_recipe`, which says where they stand.
+    """
+    main = recipe.main
+    named: list[tuple[Role, Place, Service | None]] = [
+        (Role.STT, ("main", "stt"), main.stt),
+        (Role.LLM, ("main", "llm"), main.llm),
+        (Role.TTS, ("main", "tts"), main.tts),
+    ]
+    for i, worker in enumerate(recipe.workers):
+        named.append((Role.LLM, ("workers", i, "llm"), worker.llm))
+        named.append((Role.TTS, ("workers", i, "tts"), worker.tts))
+    for role, place, service in named:
+        try:
+            choose(role, options=ServiceOptions(), worker=service)
+        except ConfigurationError as error:
+            yield Finding(place, error.what, error.mend)
 
 
 def require_ready(plan: Plan) -> None:

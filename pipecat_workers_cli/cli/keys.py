@@ -7,7 +7,7 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 LEAVE_SCREEN = b"\x1b[?1049l\x1b[?25h\x1b[0m"  # the other screen off, cursor on, plain text
 SEVERAL = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?")  # what an arrow or Alt and a key send
@@ -30,8 +30,10 @@ def lent_screen(fd: int) -> Generator[None]:
     """Have `restore_terminal` leave the alternate screen on `fd` while the block lasts."""
 
     def leave() -> None:
-        if os.isatty(fd):
-            os.write(fd, LEAVE_SCREEN)
+        with suppress(OSError):  # among them a terminal that takes nothing more
+            if os.isatty(fd):
+                os.set_blocking(fd, False)
+                os.write(fd, LEAVE_SCREEN)
 
     _given_back.append(leave)
     try:

@@ -1,5 +1,7 @@
 """The commands that hold calls: a pattern is a shipped recipe with options of its own."""
 
+import signal
+import sys
 from dataclasses import replace
 from typing import Annotated
 
@@ -8,6 +10,7 @@ import typer
 from pipecat_workers_cli.cli.arguments import takes_call_options
 from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.terminal import Terminal
+from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import CallOptions
 
 
@@ -46,15 +49,21 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until a session takes it over
     load_env(terminal.env_file)
     set_up_logs(terminal.log_level, terminal.log_file)
-    from pipecat_workers_cli.call.plan import plan_call, require_ready
+    from pipecat_workers_cli.call.plan import find_unknown_services, plan_call, require_ready
     from pipecat_workers_cli.recipe.load import load_recipe
 
-    loaded = load_recipe(recipe, sets=options.sets)
+    loaded = load_recipe(recipe, sets=options.sets, resolve=find_unknown_services)
     at_console = options.serve.transport == "console"
     plan = plan_call(loaded, options.services, speech=not at_console)
     require_ready(plan)
+    if at_console and options.serve.runner_args:
+        raise ConfigurationError(
+            "what follows '--' is for Pipecat's runner, which a call at the console hasn't",
+            mend="leave it out, or call by voice",
+        )
     if at_console:
         from pipecat_workers_cli.cli.talk import talk
 

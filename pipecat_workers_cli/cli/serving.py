@@ -41,15 +41,15 @@ def serve_calls(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
     if shown is TrafficMode.TABLE and log_file is None:
         log_file = terminal.log_beside_table(plan.loaded.recipe.name)
         terminal.say(f"logs: {log_file}")
-    serve(
+    serving = Serving(
         plan,
         options.serve,
         tap=tap,
         max_calls=options.max_calls or calls_at_once(tuple(plan.choices())),
         idle_timeout=options.idle_timeout,
         set_up_logs=lambda: set_up_logs(terminal.log_level, log_file),
-        beside=lambda serving: shown_beside(serving, plan, tap, terminal, shown),
     )
+    serve(serving, beside=lambda running: shown_beside(running, plan, tap, terminal, shown))
 
 
 def default_traffic(terminal: Terminal) -> TrafficMode:
@@ -110,6 +110,7 @@ def header_of(serving: Serving, plan: Plan, *, has_keys: bool) -> Header:
         providers=providers,
         ending="q or Ctrl-C ends" if has_keys else "Ctrl-C ends",
         max_calls=serving.max_calls,
+        link=serving.link,
     )
 
 

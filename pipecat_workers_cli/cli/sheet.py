@@ -1,7 +1,7 @@
 """The live table as a picture: a snapshot in, lines of a given width and height out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -34,6 +34,7 @@ class Header:
     Attributes:
         recipe: Its name.
         address: The page's; None if there is no page.
+        link: What `o` opens: the address with the page token, if there is one.
         providers: Who hears, thinks and speaks, and why these.
         ending: How to end.
         max_calls: How many calls this session takes at once; None if it isn't bounded.
@@ -44,6 +45,7 @@ class Header:
     providers: str
     ending: str
     max_calls: int | None = None
+    link: str | None = field(default=None, repr=False)
 
 
 def render_table(

@@ -141,7 +141,8 @@ class _Table:
         elif key == "?":
             self._help = not self._help
         elif key == "o" and self._header.address and self._opening is None:
-            self._opening = asyncio.create_task(self._open(self._header.address), name="open page")
+            link = self._header.link or self._header.address
+            self._opening = asyncio.create_task(self._open(link), name="open page")
         self.wake.set()
 
     def draw(self, tap: "Tap", console: Console, lag: float) -> Sheet:

@@ -2,7 +2,7 @@
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,13 +109,20 @@ class LoadedRecipe:
     text: str
 
 
-def load_recipe(ref: str, *, sets: Sequence[str] = ()) -> LoadedRecipe:
+Resolve = Callable[[Recipe], Iterable[Finding]]
+"""Looks at what the recipe names and this layer doesn't know, such as providers."""
+
+
+def load_recipe(
+    ref: str, *, sets: Sequence[str] = (), resolve: Resolve | None = None
+) -> LoadedRecipe:
     """Read and check a recipe.
 
     Args:
         ref: The name of one that ships, or a path if it holds a `/` or ends in `.toml`.
         sets: `--set` as typed, `KEY=VALUE` each. KEY is dotted, a worker goes by its
             name: `workers.support.voice=joe`. VALUE is TOML where it can be, else a text.
+        resolve: Finds what else is wrong with a recipe whose shape is right.
 
     Raises:
         RecipeError: What the file or a `--set` says is wrong.
@@ -124,7 +131,7 @@ def load_recipe(ref: str, *, sets: Sequence[str] = ()) -> LoadedRecipe:
     path = find_recipe(ref)
     content = read_bounded(path)
     text = _decode(content, str(path))
-    draft = _Draft(path, text, sets)
+    draft = _Draft(path, text, sets, resolve)
     recipe = draft.check()
     parts = (content, *draft.prompts, *(typed.encode(errors="surrogateescape") for typed in sets))
     digest = hashlib.sha256()
@@ -158,12 +165,13 @@ def _parse(text: str, file: str) -> dict[str, Any]:
 class _Draft:
     """A recipe on its way from text to model."""
 
-    def __init__(self, path: Path, text: str, sets: Sequence[str]) -> None:
+    def __init__(self, path: Path, text: str, sets: Sequence[str], resolve: Resolve | None) -> None:
         self.prompts: list[bytes] = []
         self._file = str(path)
         self._folder = path.absolute().parent
         self._text = text
         self._sets = sets
+        self._resolve = resolve
         self._written: dict[str, Any] = {}
         self._prompt_files: dict[Place, Place] = {}
 
@@ -178,6 +186,8 @@ class _Draft:
             # What is already wrong by itself is not also of the wrong shape.
             known = {finding.place for finding in early}
             findings = early + [finding for finding in late if finding.place not in known]
+            if recipe is not None and self._resolve is not None:
+                findings += self._resolve(recipe)
             if recipe is None or findings:
                 raise RecipeError(self._faults(findings, overrides))
         except RecursionError:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from pipecat_workers_cli.services.voices import find_voice
 
 RATE = 24_000  # Hz, of what is spoken and recorded
 BLOCK = RATE // 50  # samples whose loudness is looked at
+SYLLABLE = RATE // 8  # samples; in anything shorter Moonshine hears "you"
 LOUD = 0.01  # root mean square of a block in which somebody speaks, full scale being 1
 POLL = 0.05  # seconds
 FLAGS = (
@@ -34,7 +36,7 @@ FLAGS = (
 # what the bot's track brings are recorded side by side, so that they share one clock.
 EARS_AND_MOUTH = """
 (() => {
-  const RATE = %(rate)d, LOUD = %(loud)f;
+  const RATE = %RATE%, LOUD = %LOUD%;
   const caller = (window.caller = { blocks: [], samples: 0, loudAt: -1, heard: 0 });
   let context, mouth, ears, sink;
 
@@ -114,7 +116,7 @@ EARS_AND_MOUTH = """
     }
   };
 })();
-""" % {"rate": RATE, "loud": LOUD}
+""".replace("%RATE%", str(RATE)).replace("%LOUD%", str(LOUD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +147,8 @@ class Recording:
 
     async def words(self) -> str:
         """Return what the bot is heard to say, in lower case, letters and blanks alone."""
-        pieces = [self.bot[first:last] for first, last in stretches(self.bot, pause=0.6)]
-        return " ".join([plain(await heard(piece)) for piece in pieces])
+        spoken = [span for span in stretches(self.bot, pause=0.6) if span[1] - span[0] > SYLLABLE]
+        return " ".join([plain(await heard(self.bot[first:last])) for first, last in spoken])
 
 
 def stretches(samples: np.ndarray, *, pause: float) -> list[tuple[int, int]]:
@@ -207,13 +209,15 @@ class BrowserCall:
         page.on("requestfailed", lambda request: self._note(f"failed: {request.url}"))
         page.on(
             "request",
-            lambda request: urlsplit(request.url).netloc != home
-            and self._note(f"foreign: {request.url}"),
+            lambda request: (
+                urlsplit(request.url).netloc != home and self._note(f"foreign: {request.url}")
+            ),
         )
         page.on(
             "response",
-            lambda response: response.status >= 400
-            and self._note(f"{response.status}: {response.url}"),
+            lambda response: (
+                response.status >= 400 and self._note(f"{response.status}: {response.url}")
+            ),
         )
 
     def _note(self, trouble: str) -> None:
@@ -226,49 +230,67 @@ class BrowserCall:
     async def connect(self) -> None:
         """Place a call, and wait until the bot is there."""
         await self.page.get_by_role("button", name="Connect", exact=True).click()
-        await self.until("document.body.dataset.state === 'ready'", timeout=40)
+        await self.until("document.body.dataset.state === 'ready'", within=40)
 
     async def hang_up(self) -> None:
         """End the call from the page."""
         await self.page.get_by_role("button", name="Disconnect", exact=True).click()
         await self.ended()
 
-    async def until(self, expression: str, *, timeout: float = 20) -> None:
+    async def until(self, expression: str, *, within: float = 20) -> None:
         """Wait until a JavaScript expression is true in the page.
 
         Asked from here, for the page's policy forbids Playwright's own way of waiting.
         """
         try:
-            async with asyncio.timeout(timeout):
-                while not await self.page.evaluate(f"() => {expression}"):
+            async with asyncio.timeout(within):
+                while not await self.page.evaluate(f"() => {expression}"):  # noqa: ASYNC110
                     await asyncio.sleep(POLL)
         except TimeoutError:
-            raise AssertionError(f"not within {timeout} s: {expression}") from None
+            told = "\n".join(await self.lines())
+            raise AssertionError(f"not within {within} s: {expression}\n{told}") from None
 
     async def say(self, text: str, *, leave: bool = False) -> None:
         """Speak; returns when it is said, or as soon as it begins with `leave`."""
         samples = base64.b64encode(await spoken(text)).decode()
         await self.page.evaluate("([b, leave]) => window.caller.say(b, leave)", [samples, leave])
 
-    async def heard_out(self, *, timeout: float = 25) -> None:
+    async def heard_out(self, *, within: float = 25) -> None:
         """Wait until the bot has begun to speak after this moment, and has finished."""
         before = await self.page.evaluate("window.caller.heard")
-        await self.until(f"window.caller.heard > {before}", timeout=timeout)
-        await self.silent(timeout=timeout)
+        await self.until(f"window.caller.heard > {before}", within=within)
+        await self.silent(within=within)
 
-    async def silent(self, *, timeout: float = 25) -> None:
+    async def silent(self, *, within: float = 25) -> None:
         """Wait until the bot has finished speaking."""
         rest = "document.body.dataset.turn === 'listening' && window.caller.quietFor() > 0.5"
-        await self.until(rest, timeout=timeout)
+        await self.until(rest, within=within)
+
+    async def loud_for(self, seconds: float) -> None:
+        """Wait until the bot has been heard for so long in all from now on."""
+        before = await self.page.evaluate("window.caller.heard")
+        blocks = int(seconds * RATE / 4096)
+        await self.until(f"window.caller.heard >= {before + blocks}")
+
+    async def type(self, text: str) -> None:
+        """Send a turn in writing."""
+        await self.page.locator("#words").fill(text)
+        await self.page.locator("#send").click()
+
+    async def said(self, text: str) -> None:
+        """Wait until a worker's line holds `text`."""
+        quoted = json.dumps(text)
+        bots = "[...document.querySelectorAll('li.line.bot .said')]"
+        await self.until(f"{bots}.some((line) => line.textContent.includes({quoted}))")
 
     async def ask(self, text: str) -> None:
         """Speak, and hear the answer out."""
         await self.say(text)
         await self.heard_out()
 
-    async def ended(self, *, timeout: float = 20) -> None:
+    async def ended(self, *, within: float = 20) -> None:
         """Wait until the page says that the call is over."""
-        await self.until("document.body.dataset.state === 'closed'", timeout=timeout)
+        await self.until("document.body.dataset.state === 'closed'", within=within)
 
     async def recording(self) -> Recording:
         """Return all that was said since the first call of this page began."""
@@ -279,7 +301,7 @@ class BrowserCall:
         return await self.page.eval_on_selector_all(
             "#lines > li",
             """items => items.map((item) => item.classList.contains("line")
-              ? `${item.querySelector(".name").textContent}: ${item.querySelector(".said").textContent}`
+              ? [".name", ".said"].map((part) => item.querySelector(part).textContent).join(": ")
               : `(${item.className.replace("note ", "")}) ${item.textContent}`)""",
         )
 

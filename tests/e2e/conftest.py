@@ -78,8 +78,12 @@ class Server(Process):
         super().__init__([*words, "--port", str(port)], env=env, cwd=cwd)
         self.port = port
         self.url = f"http://localhost:{port}"
-        self.wait_for_line(f"{self.url}/", timeout=60)
-        self.get("/status")
+        try:
+            self.wait_for_line(f"{self.url}/", timeout=60)
+            self.get("/status")
+        except BaseException:
+            self.popen.kill()
+            raise
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:

@@ -4,14 +4,27 @@ import asyncio
 import os
 import socket
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.e2e.browser import RATE, fundamental, open_browser, open_page, stretches
+from tests.e2e.browser import (
+    RATE,
+    Recording,
+    fundamental,
+    open_browser,
+    open_page,
+    plain,
+    stretches,
+)
 from tests.e2e.conftest import Server
 
 pytestmark = [
@@ -21,11 +34,10 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-LONG = """
+LONG = '''
 name = "long"
 [main]
 name = "acme"
-tts_per_worker = true
 opening = { worker = "teller", message = "Say hello." }
 [[workers]]
 name = "teller"
@@ -35,17 +47,36 @@ transfers = ["support"]
 script = [
   { on = "opening", say = "Hello, I am the teller of stories. Which one would you like to hear?" },
   { match = 'boots', call = "transfer_to_agent", args = { agent = "support", reason = "boots" } },
-  { match = 'story', say = "Once upon a time there was a king who lived on a mountain. He had three daughters, and each of them had a horse. The first horse was white, and the second one was black. The third one was brown, and it could fly over the sea. One morning they all rode out together." },
+  { match = 'story', say = """Once upon a time there was a king who lived on a mountain.
+    He had three daughters, and each of them had a horse. The first horse was white. The second
+    one was black. The third one was brown, and it could fly over the sea.""" },
 ]
 [[workers]]
 name = "support"
 summary = "knows prices"
 voice = { piper = "joe-low" }
 transfers = ["teller"]
-script = [
-  { match = 'boots', say = "This is the support desk. Our rocket boots cost one hundred dollars today." },
-]
-"""
+[[workers.script]]
+match = "boots"
+say = "This is the support desk. Our rocket boots cost one hundred dollars."
+'''
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def serving_files(folder: Path) -> Iterator[str]:
+    """Serve a folder from a port of its own, as somebody else's web server would."""
+    handler = partial(QuietFiles, directory=str(folder))
+    with ThreadingHTTPServer(("localhost", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://localhost:{server.server_port}/"
+        server.shutdown()
+        thread.join(5)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -86,8 +117,7 @@ async def test_a_question_is_answered_aloud_and_the_goodbye_is_heard_to_its_end(
         await call.heard_out()
         await call.ask("How much are the rocket boots?")
         answered = await call.recording()
-        first, last = answered.turns()[-1]
-        words = await answered.since(last).words()
+        words = await answered.since(answered.turns()[-1][1]).words()
         assert "two hundred" in words, words
         assert "ninety nine" in words, words
         assert await call.lit() == "support"
@@ -96,13 +126,125 @@ async def test_a_question_is_answered_aloud_and_the_goodbye_is_heard_to_its_end(
         assert any("$299" in line for line in lines if line.startswith("support: ")), lines
         assert any(line.startswith("(transfer) greeter → support") for line in lines), lines
 
-        await call.say("Goodbye.")
+        assert lines[0].startswith("greeter: Welcome to Acme"), lines
+
+        await call.say("What do all three of them cost?")
+        await call.until("document.body.dataset.turn === 'bot'")
+        await call.loud_for(2.0)
+        await call.say("Okay, thank you very much. Goodbye.")
         await call.ended()
-        spoken = (await call.recording()).since(len(answered.bot))
-        assert (await spoken.words()).split()[-1:] == ["goodbye"]
+        whole = await call.recording()
+        assert silent_after(whole, whole.turns()[-1]) < 1.5
+        lines = await call.lines()
+        farewell = plain([line for line in lines if line.startswith("support: ")][-1])
+        words = await whole.since(whole.turns()[-1][1]).words()
+        assert "goodbye" in words.replace(" ", ""), words
+        assert words.replace(" ", "").endswith(farewell.split()[-1]), (words, farewell)
         assert await call.page.locator("#state").inner_text() == "Call ended"
-        assert any(line.startswith("(end) call ended") for line in await call.lines())
+        assert lines[-1].startswith("(end) call ended"), lines
 
         await call.connect()
         await call.hang_up()
         assert call.troubles == []
+
+
+def silent_after(recording: Recording, turn: tuple[int, int]) -> float:
+    """Return in how many seconds from the caller's first sound on the bot fell silent."""
+    began, ended = turn
+    last = max(last for first, last in stretches(recording.bot, pause=0.2) if first < ended)
+    return (last - began) / RATE
+
+
+async def test_who_is_interrupted_falls_silent_and_another_voice_answers(serve_all_along, browser):
+    server = serve_all_along("run", "./long.toml", "--set", "main.tts_per_worker=true")
+    async with open_page(browser, server.url) as call:
+        await call.connect()
+        await call.heard_out()
+        greeting = await call.recording()
+        await call.say("Tell me a story.")
+        await call.until("document.body.dataset.turn === 'bot'")
+        await call.loud_for(2.0)
+        await call.say("How much are the boots?")
+        await call.said("one hundred dollars")
+        await call.silent()
+        whole = await call.recording()
+        began, ended = whole.turns()[-1]
+        assert silent_after(whole, (began, ended)) < 1.5
+        words = await whole.since(ended).words()
+        assert "this is the support desk" in words, words
+        assert "one hundred dollars" in words, words
+        assert "horse" not in words, words
+        assert any("Once upon a time" in line for line in await call.lines())
+        assert await call.lit() == "support"
+        assert fundamental(greeting.bot) / fundamental(whole.bot[ended:]) >= 1.15
+        assert call.troubles == []
+
+
+async def test_two_tabs_are_two_calls(acme, browser):
+    async with (
+        open_page(browser, acme.url) as one,
+        open_page(browser, acme.url) as other,
+    ):
+        await asyncio.gather(one.connect(), other.connect())
+        await asyncio.gather(one.silent(), other.silent())
+        await one.type("How much is the paint?")
+        await one.said("$49")
+        assert await one.lit() == "support"
+        assert await other.lit() == "greeter"
+        await one.hang_up()
+        await other.ask("What do you sell?")
+        assert any("Tornado Kit" in line for line in await other.lines())
+        assert not any("paint?" in line.lower() for line in await other.lines())
+        await other.hang_up()
+        assert one.troubles + other.troubles == []
+
+
+# Every way that a page's script has to reach a server; what came of it is given back.
+KNOCK = """async (home) => {
+  const tried = {};
+  const asked = async (name, path, options) => {
+    try {
+      const answer = await fetch(home + path, options);
+      tried[name] = answer.type === "opaque" ? "opaque" : answer.status;
+    } catch {
+      tried[name] = "refused";
+    }
+  };
+  const json = { "Content-Type": "application/json" };
+  for (const path of ["/", "/page/page.js", "/status", "/api/offer", "/start", "/client/"]) {
+    await asked(`read ${path}`, path);
+    await asked(`blind ${path}`, path, { mode: "no-cors" });
+    await asked(`post ${path}`, path, { method: "POST", body: "{}", mode: "no-cors" });
+    await asked(`json ${path}`, path, { method: "POST", body: "{}", headers: json });
+  }
+  for (const path of ["/ws", "/ws-client"]) {
+    tried[`socket ${path}`] = await new Promise((done) => {
+      const socket = new WebSocket(home.replace("http", "ws") + path);
+      socket.onopen = () => done("open");
+      socket.onerror = () => done("refused");
+    });
+  }
+  return tried;
+}"""
+
+
+async def test_a_page_from_another_port_gets_403_everywhere(acme, browser, tmp_path):
+    (tmp_path / "index.html").write_text("<!doctype html><title>foreign</title>")
+    before = len(acme.out)
+    with serving_files(tmp_path) as foreign:
+        page = await browser.new_page()
+        statuses: dict[str, set[int]] = {}
+        page.on(
+            "response",
+            lambda answer: (
+                answer.url.startswith(acme.url)
+                and statuses.setdefault(urlsplit(answer.url).path, set()).add(answer.status)
+            ),
+        )
+        await page.goto(foreign)
+        tried = await page.evaluate(KNOCK, acme.url)
+        await page.close()
+    assert set(tried.values()) <= {"refused", "opaque"}, tried
+    assert statuses, tried
+    assert set().union(*statuses.values()) == {403}, statuses
+    assert len(acme.out) == before

@@ -56,8 +56,8 @@ export function microphoneProblem(error) {
 }
 
 const BY_STATUS = {
-  401: ["The server did not accept this page's token.", "Open the full address that pmw printed."],
-  403: ["The server refuses calls from this page.", "Open the full address that pmw printed."],
+  401: ["The server did not accept this page's token.", "Open the page with its token."],
+  403: ["The server refuses calls from this page.", "Open the page with its token."],
   404: ["This server takes no calls from a browser.", "Start pmw without -t, or with -t webrtc."],
   503: ["The server is busy.", "Wait for another call to end, then connect again."],
 };

@@ -1,0 +1,116 @@
+"""Workers on a bus of their own, and what arrives at the main worker's end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from pipecat.bus import (
+    BusActivateWorkerMessage,
+    BusFrameMessage,
+    BusMessage,
+    BusTTSSpeakMessage,
+)
+from pipecat.frames.frames import Frame, StartFrame
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.workers.base_worker import BaseWorker
+
+from pipecat_workers_cli.buses.local import LocalBus
+from pipecat_workers_cli.call.run import running
+from pipecat_workers_cli.recipe.model import Rule
+from pipecat_workers_cli.services.providers import Persona
+from pipecat_workers_cli.services.scripted import ScriptedLLMService
+from pipecat_workers_cli.transports.console import ConsoleTransport
+from pipecat_workers_cli.workers.agent import Agent
+from pipecat_workers_cli.workers.main import MainWorker
+
+DOWNSTREAM = FrameDirection.DOWNSTREAM
+
+
+class Frames:
+    """What a processor was given, in order."""
+
+    def __init__(self, processor: FrameProcessor) -> None:
+        self.all: list[Frame] = []
+        self._changed = asyncio.Event()
+
+        @processor.event_handler("on_before_process_frame")
+        async def on_frame(_processor: FrameProcessor, frame: Frame) -> None:
+            self.all.append(frame)
+            self._changed.set()
+
+    def of(self, kind: type[Frame]) -> list[Frame]:
+        return [frame for frame in self.all if isinstance(frame, kind)]
+
+    async def until(self, happened: Callable[[], object]) -> None:
+        """Wait until something holds that depends on these frames."""
+        async with asyncio.timeout(10):
+            while not happened():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def first(self, kind: type[Frame]) -> Frame:
+        await self.until(lambda: self.of(kind))
+        return self.of(kind)[0]
+
+
+class Bench:
+    """A main worker that runs, with whoever else does.
+
+    Attributes:
+        output: What arrived at the transport's output.
+    """
+
+    def __init__(self, main: MainWorker, bus: LocalBus, output: Frames) -> None:
+        self.main = main
+        self.bus = bus
+        self.output = output
+
+    def activations(self) -> list[str | None]:
+        """Return who was given the call, oldest first."""
+        return [message.target for message in self.sent(BusActivateWorkerMessage)]
+
+    def said(self) -> list[str]:
+        """Return what the main worker had an agent speak, oldest first."""
+        return [message.text for message in self.sent(BusTTSSpeakMessage)]
+
+    def sent(self, kind: type[BusMessage]) -> list[BusMessage]:
+        """Return the messages of a kind that crossed the bus, oldest first."""
+        return [message for _, message in self.bus.recent if isinstance(message, kind)]
+
+    def crossed(self, kind: type[Frame]) -> int:
+        """Return how many frames of a kind crossed the bus."""
+        return sum(t.count for key, t in self.bus.tallies.items() if issubclass(key[0], kind))
+
+    async def activate(self, name: str) -> None:
+        """Let an agent that need not exist count as active."""
+        await self.bus.send(BusActivateWorkerMessage(source="main", target=name))
+        await self.until(lambda: self.main.agent == name)
+
+    async def until(self, happened: Callable[[], object]) -> None:
+        """Wait until something holds that messages on the bus bring about."""
+        async with asyncio.timeout(5):
+            while not happened():  # noqa: ASYNC110  # a bus has no event of its own
+                await asyncio.sleep(0)
+
+    async def send_as(self, name: str, frame: Frame) -> None:
+        """Send a frame as an agent's pipeline would."""
+        await self.bus.send(BusFrameMessage(source=name, frame=frame, direction=DOWNSTREAM))
+
+
+def agent(name: str, *rules: Rule, transfers: tuple[str, ...] = ()) -> Agent:
+    """Build an agent with a script."""
+    llm = ScriptedLLMService(persona=Persona(name, script=rules))
+    return Agent(name, llm=llm, transfers=dict.fromkeys(transfers, ""))
+
+
+@asynccontextmanager
+async def bench(
+    *others: BaseWorker, opener: str = "ann", opening: str | None = "Begin."
+) -> AsyncIterator[Bench]:
+    """Run a main worker for a call in words beside others; gives it once its pipeline runs."""
+    bus, transport = LocalBus(), ConsoleTransport()
+    main = MainWorker("main", bus=bus, transport=transport, opener=opener, opening=opening)
+    output = Frames(transport.output())
+    async with running([main, *others], bus):
+        await output.first(StartFrame)
+        yield Bench(main, bus, output)
