@@ -5,7 +5,9 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
+
+from pipecat_workers_cli.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from loguru import Message
@@ -42,6 +44,9 @@ def set_up_logs(level: str | None, log_file: Path | None) -> None:
         level: A loguru level; None shows what goes wrong and nothing of the framework's
             inner life.
         log_file: Where to; None is stderr.
+
+    Raises:
+        ConfigurationError: The file can't be written.
     """
     from loguru import logger  # noqa: PLC0415  # 60 ms, and not on the way to --help
 
@@ -50,8 +55,7 @@ def set_up_logs(level: str | None, log_file: Path | None) -> None:
     if log_file is None:
         stream, line = sys.stderr, "{level.name:<7} {message}"
     else:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        stream = log_file.open("a", encoding="utf-8", buffering=1)
+        stream = _open_log(log_file)
         line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level.name:<7} {name}: {message}"
 
     def write_redacted(message: "Message") -> None:
@@ -62,6 +66,17 @@ def set_up_logs(level: str | None, log_file: Path | None) -> None:
     else:
         logger.add(write_redacted, level=(level or "info").upper(), format=line, diagnose=False)
     logging.basicConfig(handlers=[_Loguru()], level=logging.WARNING, force=True)
+
+
+def _open_log(log_file: Path) -> TextIO:
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        return log_file.open("a", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write the log file {log_file}: {error.strerror}",
+            mend="name another with --log-file",
+        ) from None
 
 
 class _Loguru(logging.Handler):

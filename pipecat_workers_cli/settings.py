@@ -43,21 +43,27 @@ def load_env(env_file: Path | None) -> Path | None:
     for name in [name for name, value in os.environ.items() if not value]:
         del os.environ[name]
     if path is not None:
-        try:
-            values = dotenv_values(path) if path.is_file() else None
-        except (OSError, UnicodeDecodeError):
-            values = None
-        if values is None:
-            raise ConfigurationError(
-                f"cannot read the env file {path}", mend="name a text file, or leave it out"
-            )
-        for name, value in values.items():
+        for name, value in _read_env(path).items():
             if value:
                 os.environ.setdefault(name, value)
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"
     # onnxruntime, under Silero, smart turn and Piper, reports to its maker unless told not to.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return path
+
+
+def _read_env(path: Path) -> dict[str, str | None]:
+    reason = "it is a folder" if path.is_dir() else "there is none"
+    try:
+        if path.exists() and not path.is_dir():
+            return dotenv_values(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    except UnicodeDecodeError:
+        reason = "it isn't UTF-8 text"
+    raise ConfigurationError(
+        f"cannot read the env file {path}: {reason}", mend="name a text file, or leave it out"
+    )
 
 
 def variable(name: str) -> str | None:

@@ -87,15 +87,35 @@ def main(argv: Sequence[str] | None = None) -> None:
         words, rest = words[:split], words[split + 1 :]
     terminal = Terminal(runner_args=tuple(rest))
     try:
-        sys.exit(app(words, prog_name="pmw", standalone_mode=False, obj=terminal) or 0)
+        code = app(words, prog_name="pmw", standalone_mode=False, obj=terminal) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()  # while an error of it can still be told
+        sys.exit(code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output has seen enough; stdout can't be flushed any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()  # whoever read it has seen enough
         sys.exit(1)
     except Exception as error:
-        sys.exit(report(error, terminal, words))
+        sys.exit(report(unwritten_stdout() or error, terminal, words))
+
+
+def silence_stdout() -> None:
+    """Let stdout lead nowhere: what it still holds can't be flushed when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def unwritten_stdout() -> PmwError | None:
+    """Return what keeps stdout from being written, if anything does; it is silenced then."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        silence_stdout()
+        return PmwError(
+            f"cannot write to stdout: {error.strerror}", mend="make room, or write elsewhere"
+        )
+    return None
 
 
 def report(error: Exception, terminal: Terminal, words: Sequence[str]) -> int:

@@ -112,6 +112,20 @@ Port = Annotated[
 ]
 
 
+def log_options(
+    context: typer.Context,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_level: LogLevel = None,
+    log_file: LogFile = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Give the terminal what was typed of the options that work everywhere."""
+    terminal = Terminal.of(context)
+    terminal.adopt(quiet=quiet, verbose=verbose, log_level=log_level, log_file=log_file)
+    terminal.env_file = env_file or terminal.env_file
+
+
 def call_options(
     context: typer.Context,
     transport: Annotated[
@@ -224,9 +238,7 @@ def call_options(
     Raises:
         ConfigurationError: Two options contradict each other, or a file can't be read.
     """
-    terminal = Terminal.of(context)
-    terminal.adopt(quiet=quiet, verbose=verbose, log_level=log_level, log_file=log_file)
-    terminal.env_file = env_file or terminal.env_file
+    log_options(context, quiet, verbose, log_level, log_file, env_file)
     turns = read_turns(say, say_file)
     if turns is not None and transport not in (None, "console"):
         raise ConfigurationError(
@@ -242,7 +254,7 @@ def call_options(
             allowed_origins=tuple(allowed_origins or ()),
             page_token=page_token,
             insecure=insecure,
-            runner_args=terminal.runner_args,
+            runner_args=Terminal.of(context).runner_args,
         ),
         sets=tuple(sets or ()),
         traffic=traffic,
@@ -257,7 +269,7 @@ def read_turns(say: list[str] | None, say_file: Path | None) -> tuple[str, ...] 
     """Collect the caller's turns from `--say` and `--say-file`; None if neither was typed.
 
     Raises:
-        ConfigurationError: The file can't be read.
+        ConfigurationError: The file can't be read, or there is no word in all of it.
     """
     if say is None and say_file is None:
         return None
@@ -266,33 +278,49 @@ def read_turns(say: list[str] | None, say_file: Path | None) -> tuple[str, ...] 
         import sys
 
         try:
-            is_stdin = str(say_file) == "-"
-            text = sys.stdin.read() if is_stdin else say_file.read_text(encoding="utf-8")
+            if str(say_file) == "-":
+                text = sys.stdin.read() if sys.stdin else ""  # None: it is closed
+            else:
+                text = say_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
             raise ConfigurationError(
                 f"cannot read {say_file}: {reason}", mend="name a text file, one turn a line"
             ) from None
         turns += text.splitlines()
-    return tuple(turn for turn in turns if turn.strip())
+    spoken = tuple(turn for turn in turns if turn.strip())
+    if not spoken:
+        raise ConfigurationError(
+            "there is no turn to say", mend="--say TEXT, or --say-file FILE with a turn a line"
+        )
+    return spoken
 
 
 def takes_call_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take all of `call_options`; it gets them as its argument `options`.
+    """Let a command take all of `call_options`; it gets them as its argument `options`."""
+    return _joined(command, call_options, into=("options",))
 
-    Typer reads a command's signature, so the options' parameters are written into it.
-    """
-    shared = inspect.signature(call_options).parameters
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "options"]
+
+def takes_log_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take the options that work everywhere; its terminal gets them."""
+    return _joined(command, log_options, into=())
+
+
+def _joined(
+    command: Callable[..., None], options: Callable[..., object], *, into: tuple[str, ...]
+) -> Callable[..., None]:
+    """Write the parameters of `options` into a command's signature, which Typer reads."""
+    shared = inspect.signature(options).parameters
+    own = [p for p in inspect.signature(command).parameters.values() if p.name not in into]
     own_names = {p.name for p in own}
 
     @functools.wraps(command)
     def with_options(**typed: Any) -> None:
-        options = call_options(**{name: typed[name] for name in shared})
-        command(**{name: typed[name] for name in own_names}, options=options)
+        gathered = options(**{name: typed[name] for name in shared})
+        command(**{name: typed[name] for name in own_names}, **dict.fromkeys(into, gathered))
 
     hints = {
-        **get_type_hints(call_options, include_extras=True),
+        **get_type_hints(options, include_extras=True),
         **get_type_hints(command, include_extras=True),
     }
     both = {p.name: p for p in (*own, *shared.values())}

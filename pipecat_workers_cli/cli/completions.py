@@ -14,6 +14,7 @@ from typer.completion import (
     get_completion_script,  # pyright: ignore[reportPrivateImportUsage]
 )
 
+from pipecat_workers_cli.cli.arguments import takes_log_options
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import PmwError
 
@@ -45,6 +46,7 @@ class Shell(StrEnum):
 FILES = {Shell.BASH: "pmw.bash", Shell.ZSH: "_pmw", Shell.FISH: "pmw.fish"}
 
 
+@takes_log_options
 def completions(
     context: typer.Context,
     shell: Annotated[Shell, typer.Argument(help="The shell to complete in.")],

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
-    EnvFile,
     Host,
     Json,
     Llm,
@@ -16,6 +15,7 @@ from pipecat_workers_cli.cli.arguments import (
     ServicesOption,
     Stt,
     Tts,
+    takes_log_options,
 )
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import Output, ServiceOptions
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "wrong": ("✗", "bold red")}
 
 
+@takes_log_options
 def doctor(
     context: typer.Context,
     commands: Annotated[
@@ -44,7 +45,6 @@ def doctor(
     tts: Tts = None,
     output: OutputOption = Output.TEXT,
     as_json: Json = False,
-    env_file: EnvFile = None,
 ) -> None:
     """Check keys, services, packages and ports: what is missing, and how to mend it.
 
@@ -52,11 +52,13 @@ def doctor(
     """
     import json
 
+    from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.session.health import examine
     from pipecat_workers_cli.settings import load_env
 
     terminal = Terminal.of(context)
-    load_env(env_file or terminal.env_file)
+    load_env(terminal.env_file)
+    set_up_logs(terminal.log_level, terminal.log_file)
     options = ServiceOptions(profile=services, llm=llm, stt=stt, tts=tts)
     findings = list(examine(commands or (), services=options, host=host, port=port))
     if as_json or output is Output.JSON:

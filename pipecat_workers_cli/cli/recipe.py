@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipecat_workers_cli.cli.arguments import EnvFile, Json, OutputOption
+from pipecat_workers_cli.cli.arguments import Json, OutputOption, takes_log_options
 from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import Output
@@ -19,6 +19,7 @@ recipe_app = typer.Typer(no_args_is_help=True, help="List, show and check recipe
 
 
 @recipe_app.command("list")
+@takes_log_options
 def list_recipes(
     context: typer.Context, output: OutputOption = Output.TEXT, as_json: Json = False
 ) -> None:
@@ -39,6 +40,7 @@ def list_recipes(
 
 
 @recipe_app.command("show")
+@takes_log_options
 def show_recipe(
     name: Annotated[
         str,
@@ -54,6 +56,7 @@ def show_recipe(
 
 
 @recipe_app.command("check")
+@takes_log_options
 def check_recipes(
     context: typer.Context,
     paths: Annotated[
@@ -62,12 +65,11 @@ def check_recipes(
     ],
     output: OutputOption = Output.TEXT,
     as_json: Json = False,
-    env_file: EnvFile = None,
 ) -> None:
     """Check recipes: file, line, key and mend of all that is wrong; exit 2 if anything is."""
     from pipecat_workers_cli.settings import load_env
 
-    load_env(env_file or Terminal.of(context).env_file)
+    load_env(Terminal.of(context).env_file)
     faults = {path: _find_faults(path) for path in paths}
     for path, found in faults.items():
         if as_json or output is Output.JSON:

@@ -1,18 +1,25 @@
 """A call at the console: from `--say`, from a pipe, or with a person at a prompt."""
 
 import asyncio
+import os
 import signal
+import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.turns import EVENTS, TurnPrinter
+from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import CallOptions, Output
 from pipecat_workers_cli.session.console import run_console
 from pipecat_workers_cli.traffic.entry import Event
 from pipecat_workers_cli.traffic.tap import Tap
+
+if TYPE_CHECKING:
+    from prompt_toolkit.history import History
 
 TURN = 16_384  # bytes; the longest line that counts as one turn
 
@@ -21,10 +28,13 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
     """Hold one call at the console; blocks until it is over.
 
     Raises:
-        PmwError: A turn got no answer.
+        PmwError: A turn got no answer, or stdout can't be written to.
+        ConfigurationError: A line of a pipe is too long for a turn.
+        BrokenPipeError: Whoever read stdout has gone.
         KeyboardInterrupt: SIGINT ended the call.
     """
-    person = options.say is None and sys.stdin.isatty() and options.output is Output.TEXT
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()  # None: stdin is closed
+    person = options.say is None and at_terminal and options.output is Output.TEXT
     if options.say is not None:
         turns = _each(options.say)
     elif person:
@@ -45,29 +55,28 @@ def _banner(plan: Plan) -> str:
 async def _until_stopped(
     plan: Plan, turns: AsyncIterator[str], tap: Tap, options: CallOptions, *, person: bool
 ) -> None:
-    """Run the call; SIGTERM ends it as a hang-up does."""
+    """Run the call; SIGTERM ends it as a hang-up does, and so does a stdout that fails."""
     task = asyncio.current_task()
-    terminated = False
+    stopped = False
+    failures: list[OSError] = []
 
-    def terminate() -> None:
-        nonlocal terminated
-        terminated = True
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
         if task is not None:
             task.cancel()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
-    if person:
-        from prompt_toolkit.patch_stdout import patch_stdout
+    def stdout_failed(error: OSError) -> None:
+        failures.append(error)
+        stop()
 
-        drawing = patch_stdout(raw=True)
-    else:
-        drawing = nullcontext()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
     # At a prompt, what the caller says stands there already; in a script, an error ends it.
     left_out: set[Event] = {"user"} if person else {"error"}
     shown = EVENTS if options.output is Output.JSON else EVENTS - left_out
     try:
-        with drawing:
-            tap.subscribe(TurnPrinter(options.output, events=shown))
+        with _drawing(person=person):
+            tap.subscribe(TurnPrinter(options.output, events=shown, on_failure=stdout_failed))
             await run_console(
                 plan,
                 turns,
@@ -76,8 +85,27 @@ async def _until_stopped(
                 wait_for_answers=not person,
             )
     except asyncio.CancelledError:
-        if not terminated:
+        if not stopped:
             raise
+    for error in failures:
+        raise _unwritten(error)
+
+
+def _drawing(*, person: bool) -> AbstractContextManager[None]:
+    """Keep what is printed above a prompt, where there is one."""
+    if not person:
+        return nullcontext()
+    from prompt_toolkit.patch_stdout import patch_stdout
+
+    return patch_stdout(raw=True)
+
+
+def _unwritten(error: OSError) -> Exception:
+    if isinstance(error, BrokenPipeError):
+        return error  # no trouble: the reader has seen enough
+    return PmwError(
+        f"cannot write to stdout: {error.strerror}", mend="make room, or write elsewhere"
+    )
 
 
 async def _each(turns: tuple[str, ...]) -> AsyncIterator[str]:
@@ -87,13 +115,9 @@ async def _each(turns: tuple[str, ...]) -> AsyncIterator[str]:
 
 async def _prompted(recipe: str) -> AsyncIterator[str]:
     """Ask a person for turns, with history and editing, until Ctrl-D."""
-    from platformdirs import user_state_path
     from prompt_toolkit import PromptSession
-    from prompt_toolkit.history import FileHistory
 
-    history = user_state_path("pmw", appauthor=False) / f"{recipe}.history"
-    history.parent.mkdir(parents=True, exist_ok=True)
-    session: PromptSession[str] = PromptSession(history=FileHistory(str(history)))
+    session: PromptSession[str] = PromptSession(history=_history(recipe))
     while True:
         try:
             text = await session.prompt_async("> ", handle_sigint=False)
@@ -107,22 +131,60 @@ async def _prompted(recipe: str) -> AsyncIterator[str]:
             yield text
 
 
-async def _lines_of_stdin() -> AsyncIterator[str]:
-    """Give each line of a pipe as a turn, as it comes."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=TURN)
+def _history(recipe: str) -> "History":
+    """Return what was typed in earlier calls; of this one only, where it can't be kept."""
+    from platformdirs import user_state_path
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    path = user_state_path("pmw", appauthor=False) / f"{recipe}.history"
     try:
-        transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-        )
-    except ValueError:  # a plain file: nothing to wait for
-        for line in sys.stdin:
-            if line.strip():
-                yield line.strip()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(str(path))
+
+
+async def _lines_of_stdin() -> AsyncIterator[str]:
+    """Give each line of stdin as a turn, as it comes.
+
+    Raises:
+        ConfigurationError: A line is too long for a turn.
+    """
+    if sys.stdin is None:
         return
+    lines = _lines_of_pipe() if _can_wait(sys.stdin.fileno()) else _lines_of_file()
+    async for line in lines:
+        if len(line) > TURN:
+            raise _too_long()
+        if text := line.decode(errors="replace").strip():
+            yield text
+
+
+def _can_wait(fd: int) -> bool:
+    """Tell whether an event loop can wait for what `fd` will bring; for a file it can't."""
+    mode = os.fstat(fd).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
+
+
+async def _lines_of_file() -> AsyncIterator[bytes]:
+    while line := sys.stdin.buffer.readline(TURN + 1):
+        yield line
+
+
+async def _lines_of_pipe() -> AsyncIterator[bytes]:
+    reader = asyncio.StreamReader(limit=TURN)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
     try:
         while line := await reader.readline():
-            if text := line.decode(errors="replace").strip():
-                yield text
+            yield line
+    except ValueError:  # the reader's way to say that its limit is passed
+        raise _too_long() from None
     finally:
         transport.close()
+
+
+def _too_long() -> ConfigurationError:
+    return ConfigurationError(f"a turn has more than {TURN} bytes", mend="break it into lines")

@@ -1,6 +1,10 @@
 """What every command shares: how loud it is, where its logs go, what stdout is for."""
 
+import contextlib
+import os
+import re
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +14,8 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+KEPT_LOGS = 20  # sessions with a table whose logs are kept, of each recipe
 
 
 @dataclass(slots=True)
@@ -61,8 +67,30 @@ class Terminal:
         return Console(stderr=stderr, highlight=False)
 
     def log_beside_table(self, name: str) -> Path:
-        """Choose a file for the logs of a session that draws a table."""
+        """Choose a file for the logs of a session that draws a table, and drop the oldest.
+
+        Where the user's folder for logs can't be written, it is in a temporary one.
+        """
         from platformdirs import user_log_path
 
+        folder = user_log_path("pmw", appauthor=False)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            writable = os.access(folder, os.W_OK)
+        except OSError:
+            writable = False
+        if writable:
+            _drop_old_logs(folder, name)
+        else:
+            folder = Path(tempfile.mkdtemp(prefix="pmw-"))  # for this user's eyes only
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        return user_log_path("pmw", appauthor=False) / f"{name}-{stamp}.log"
+        return folder / f"{name}-{stamp}.log"
+
+
+def _drop_old_logs(folder: Path, name: str) -> None:
+    """Make room for one more log of a recipe; its stamp makes the name's order that of time."""
+    ours = re.compile(re.escape(name) + r"-\d{8}-\d{6}\.log")
+    with contextlib.suppress(OSError):  # another session may be dropping the same
+        logs = sorted(path for path in folder.iterdir() if ours.fullmatch(path.name))
+        for path in logs[: -(KEPT_LOGS - 1)]:
+            path.unlink(missing_ok=True)

@@ -2,11 +2,12 @@
 
 import json
 import sys
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import get_args
 
 import msgspec
 
+from pipecat_workers_cli.cli.cells import plain
 from pipecat_workers_cli.options import Output
 from pipecat_workers_cli.traffic.entry import Entry, Event
 
@@ -14,31 +15,57 @@ EVENTS = frozenset[Event](get_args(Event))
 
 
 class TurnPrinter:
-    """Writes entries to stdout as they come: turns and events."""
+    """Writes entries to stdout as they come: turns and events, until stdout fails."""
 
-    def __init__(self, output: Output, *, events: Container[Event] = EVENTS) -> None:
+    def __init__(
+        self,
+        output: Output,
+        *,
+        events: Container[Event] = EVENTS,
+        on_failure: Callable[[OSError], None] | None = None,
+    ) -> None:
         """Choose the form.
 
         Args:
             output: Text for a person, JSON lines for a program.
             events: Which to write.
+            on_failure: Told once that stdout can't be written to: its reader has gone, or
+                the disk is full. None raises that error to whoever hands on the entry.
         """
         self._output = output
         self._events = events
+        self._on_failure = on_failure
+        self._failed = False
         self._stdout = sys.stdout  # Pipecat's runner is run with another one in its place
 
     def __call__(self, entry: Entry) -> None:
-        """Write one entry, at once."""
-        if entry.event not in self._events:
+        """Write one entry, at once.
+
+        Raises:
+            OSError: Stdout failed for the first time, and there is no `on_failure`.
+        """
+        if self._failed or entry.event not in self._events:
             return
         as_json = self._output is Output.JSON
         line = msgspec.json.encode(entry).decode() if as_json else render_entry(entry)
         problem = entry.event == "error" and not as_json
-        print(line, file=sys.stderr if problem else self._stdout, flush=True)
+        try:
+            print(line, file=sys.stderr if problem else self._stdout, flush=True)
+        except OSError as error:
+            if problem:  # stderr, and there is no other place to tell of it
+                return
+            self._failed = True
+            if self._on_failure is None:
+                raise
+            self._on_failure(error)
 
 
 def render_entry(entry: Entry) -> str:
-    """Return an entry as one line of text."""
+    """Return an entry as one line of text that moves no cursor, whatever was said."""
+    return plain(_told(entry))
+
+
+def _told(entry: Entry) -> str:
     match entry.event:
         case "user":
             return f"user: {entry.text}"

@@ -11,6 +11,8 @@ UsageError = typer.BadParameter.__bases__[0]
 """What Typer raises for a command line it can't read; it exports subclasses only."""
 
 NOT_ONE_OF = re.compile(r"'(?P<typed>.*)' is not one of (?P<known>'.*')")
+LEFT_OVER = re.compile(r"unexpected extra arguments?(?:\(s\))? \((?P<words>.*)\)$")
+BOUND = re.compile(r"should be (?P<side>greater|less) than or equal to (?P<number>[\d.]+)")
 ANOTHER_COMMAND = re.compile(r"\. Did you mean (?P<guess>.*\?)")
 
 
@@ -33,6 +35,10 @@ def explain_usage(error: Exception, words: Sequence[str]) -> ConfigurationError 
     if option and context:
         known = [name for p in context.command.params for name in p.opts if name.startswith("--")]
         return ConfigurationError(f"no option '{option}'", mend=_nearest(option, known, see))
+    left_over = LEFT_OVER.search(message)
+    if left_over:
+        own = context.command_path.partition(" ")[2] if context else command
+        return ConfigurationError(f"{own} takes no argument '{left_over['words']}'", mend=see)
     guess = ANOTHER_COMMAND.search(message)
     if guess:
         return ConfigurationError(
@@ -56,6 +62,10 @@ def _bad_value(error: typer.BadParameter, message: str, see: str) -> Configurati
         return ConfigurationError(
             f"{name}: there is no '{choice['typed']}'", mend=near_miss(choice["typed"], known)
         )
+    bound = BOUND.search(message)
+    if bound:
+        side = "more" if bound["side"] == "greater" else "less"
+        return ConfigurationError(f"{name} must be {bound['number']} or {side}", mend=see)
     return ConfigurationError(f"{name}: {_small(message.partition(',')[0])}", mend=see)
 
 

@@ -50,6 +50,11 @@ async def keep_client_informed(call: Call, plan: Plan, tap: Tap) -> AsyncGenerat
         unsubscribe()
         sending.cancel()
         await asyncio.wait({sending}, timeout=1)
+        # The entry of the call's end comes when its workers have stopped, and then there is
+        # no way to the client any more; during a goodbye there still is.
+        if ready.is_set():
+            last = {"event": "end", "call": call.id, "reason": call.reason}
+            await call.main.rtvi.send_server_message({"pmw": last})
 
 
 def introduction(call: Call, plan: Plan) -> dict[str, object]:
@@ -60,6 +65,6 @@ def introduction(call: Call, plan: Plan) -> dict[str, object]:
         "call": call.id,
         "recipe": recipe.name,
         "workers": [{"name": w.name, "summary": w.summary} for w in recipe.workers],
-        "active": call.main.agent,
+        "active": call.main.agent or recipe.opener.name,
         "providers": {choice.role.value: choice.provider for choice in plan.choices()},
     }

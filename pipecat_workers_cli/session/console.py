@@ -9,6 +9,8 @@ from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import ConsoleTransport
 
+IDLE = "idle timeout"  # Pipecat's own word for it, on the bus
+
 
 async def run_console(
     plan: Plan,
@@ -55,12 +57,10 @@ async def _answered(call: Call) -> None:
     """
     await call.settled()
     if call.log.failure is not None:
+        call.end("no answer")  # or the reason would be that leaving stopped it
         raise PmwError(f"no answer: {call.log.failure}", mend="check keys and network: pmw doctor")
     if call.reason == IDLE:
         raise PmwError("no answer before the idle timeout", mend="see why with -v")
-
-
-IDLE = "idle timeout"  # Pipecat's own word for it, on the bus
 
 
 async def _turns_of(call: Call, turns: AsyncIterator[str]) -> AsyncIterator[str]:

@@ -24,7 +24,7 @@ from types import FrameType
 from fastapi import FastAPI
 from loguru import logger
 from pipecat.runner import run as runner
-from pipecat.runner.types import RunnerArguments
+from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments
 from pipecat.runner.utils import create_transport
 
 from pipecat_workers_cli.call.plan import Plan
@@ -35,6 +35,7 @@ from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.session.client import keep_client_informed
 from pipecat_workers_cli.session.door import Door
 from pipecat_workers_cli.session.door_rules import EVERY_ADDRESS, DoorRules, door_rules, own_host
+from pipecat_workers_cli.session.memory import give_back, keep_loaded_models, limit_arenas
 from pipecat_workers_cli.session.runner import (
     RunnerParser,
     add_page,
@@ -49,6 +50,8 @@ from pipecat_workers_cli.transports.params import transport_params
 
 LEAVE_WITHIN = 4.8  # seconds from a signal to the end of the process, whatever hangs
 STOPPED = "the session stopped"
+CONNECT_WITHIN = 15.0  # seconds from an offer to its connection; Pipecat itself waits 60
+TIDY_AFTER = 0.2  # seconds after the last call, when its workers' last tasks are gone
 LISTEN_EVERY = 0.02  # seconds between looks whether the server listens yet
 LAG_EVERY = 0.25  # seconds between measurements of the event loop's lag
 LAGS = 4  # measurements; a call that begins makes one or two late, an overload all of them
@@ -135,7 +138,7 @@ class Serving:
                 if self.signal is not None:  # it came while this call was being opened
                     call.end(STOPPED)
                 try:
-                    await call.ended.wait()
+                    await self._hold(call, runner_args)
                 finally:
                     self._calls.discard(call)
         except PmwError as error:
@@ -146,6 +149,27 @@ class Serving:
             self._held -= 1
             if not self._held:
                 self._nobody.set()
+                asyncio.get_running_loop().call_later(TIDY_AFTER, self._tidy)
+
+    async def _hold(self, call: Call, runner_args: RunnerArguments) -> None:
+        """Wait until a call is over; one that a browser offered and left is over soon."""
+        ended = asyncio.create_task(call.ended.wait(), name="call ended")
+        connected = asyncio.create_task(call.main.client_connected.wait(), name="connected")
+        try:
+            if isinstance(runner_args, SmallWebRTCRunnerArguments):
+                waiting = {ended, connected}
+                first = asyncio.FIRST_COMPLETED
+                await asyncio.wait(waiting, timeout=CONNECT_WITHIN, return_when=first)
+                if not connected.done():
+                    call.end("nobody connected")
+            await ended
+        finally:
+            ended.cancel()
+            connected.cancel()
+
+    def _tidy(self) -> None:
+        if not self._held:
+            give_back()
 
     @asynccontextmanager
     async def lifespan(
@@ -192,10 +216,14 @@ class Serving:
 
     def _load_models(self) -> "asyncio.Task[None]":
         if self._models is None:
-            loading = load_models(tuple(self._plan.choices()))
+            loading = self._load()
             self._models = asyncio.create_task(loading, name="load speech models")
             self._models.add_done_callback(_tell_failure)
         return self._models
+
+    async def _load(self) -> None:
+        await load_models(tuple(self._plan.choices()))
+        keep_loaded_models()
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -274,6 +302,7 @@ def serve(serving: Serving, *, beside: Beside) -> None:
         ),
     )
     parser = RunnerParser(options)
+    limit_arenas()
     require_port(options.host, options.port)
     app = runner.app
     add_page(app)

@@ -102,8 +102,9 @@ class Tap:
         for subscriber in tuple(self._subscribers.values()):
             try:
                 subscriber(entry)
-            except Exception:  # one who looks on must not break the call
-                logger.exception("a watcher of entries failed")
+            except Exception as error:  # one who looks on must not break the call
+                name = getattr(subscriber, "__qualname__", type(subscriber).__name__)
+                logger.error(f"{name}, a watcher of entries, failed: {type(error).__name__}")
 
     def subscribe(self, callback: Callable[[Entry], None]) -> Callable[[], None]:
         """Have `callback` told every entry from now on; it must not block.

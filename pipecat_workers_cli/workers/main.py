@@ -152,6 +152,7 @@ class MainWorker(PipelineWorker):
     Attributes:
         bridge: The way to the active agent.
         conversation: All that was said, the only copy there is.
+        client_connected: Set once the caller is there.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class MainWorker(PipelineWorker):
         self._on_bus = on_bus
         self._speaks = tts is not None
         self._apologise_from = 0.0
-        self._client_connected = asyncio.Event()
+        self.client_connected = asyncio.Event()
         self._opener_ready = asyncio.Event()
         self._opening_task: asyncio.Task[None] | None = None
         self._ending_task: asyncio.Task[None] | None = None
@@ -240,7 +241,7 @@ class MainWorker(PipelineWorker):
 
         @transport.event_handler("on_client_connected")
         async def on_client_connected(_transport: BaseTransport, _client: object) -> None:
-            self._client_connected.set()
+            self.client_connected.set()
 
     @property
     def agent(self) -> str | None:
@@ -307,7 +308,7 @@ class MainWorker(PipelineWorker):
             )
 
     async def _open(self) -> None:
-        await self._client_connected.wait()
+        await self.client_connected.wait()
         await self._opener_ready.wait()
         messages = [opening_cue(self._opening)] if self._opening else None
         await self.activate_worker(self._opener, args=LLMWorkerActivationArgs(messages=messages))

@@ -102,7 +102,8 @@ def test_help_imports_no_framework() -> None:
             "import atexit, sys\n"
             "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
             "from pipecat_workers_cli.__main__ import main\n"
-            "main(['--help'])",
+            "sys.argv = ['pmw', '--help']\n"
+            "main()",
         ],
         capture_output=True,
         text=True,
@@ -138,7 +139,12 @@ def test_help_imports_no_framework() -> None:
         (("handoff", "--port"), "--port", "pmw handoff --help"),
         (("handoff", "--port", "many"), "--port", "pmw handoff --help"),
         (("handoff", "--port", "99999"), "--port", "pmw handoff --help"),
-        (("handoff", "--idle-timeout", "0"), "--idle-timeout", "pmw handoff --help"),
+        (("handoff", "--idle-timeout", "0"), "must be 1 or more", "pmw handoff --help"),
+        (("handoff", "stray"), "handoff takes no argument 'stray'", "pmw handoff --help"),
+        (("handoff", "--say", ""), "there is no turn to say", "--say TEXT"),
+        (("handoff", "--say-file", os.devnull), "there is no turn to say", "--say TEXT"),
+        (("handoff", "--say", "hi", "--log-file", "/"), "log file /: Is a directory", "another"),
+        (("--env-file", "/", "handoff", "--say", "hi"), "it is a folder", "text file"),
         (("run",), "RECIPE", "pmw run --help"),
         (("run", "handof"), "handof", "handoff"),
         (("recipe", "show"), "NAME", "pmw recipe show --help"),
@@ -297,6 +303,18 @@ def test_verbose_is_log_level_debug_before_and_after_the_command(
 ) -> None:
     terminal = terminal_after(run, monkeypatch, *words)
     assert (terminal.verbose, terminal.log_level) == (True, "debug")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("recipe", "list"), ("recipe", "show", "handoff"), ("completions", "bash")],
+)
+def test_options_that_work_everywhere_may_follow_commands_that_hold_no_call(
+    run: Run, words: tuple[str, ...]
+) -> None:
+    code, out, err = run(*words, "-q", "-v", "--log-level", "info", "--log-file", "unused.log")
+    assert (code, err) == (0, "")
+    assert out
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import json
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import PMW
 
+FULL = Path("/dev/full")
 OFFLINE = ("--services", "offline")
 
 
@@ -93,3 +95,49 @@ def test_a_recipe_of_ones_own_runs_without_a_script(pmw_env, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "* transfer ann -> bob" in done.stdout.splitlines()
+
+
+def test_a_reader_that_has_seen_enough_ends_the_call_in_silence(pmw_env, tmp_path):
+    done = subprocess.run(
+        ["bash", "-c", '"$@" | head -n 1; exit ${PIPESTATUS[0]}', "-", *PMW, "handoff", *OFFLINE,
+         "--say", "hello"],
+        env=pmw_env, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.startswith("greeter: ")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has /dev/full")
+def test_a_full_disk_is_told_in_two_lines(pmw_env, tmp_path):
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [*PMW, "handoff", *OFFLINE, "--say", "hello"],
+            env=pmw_env, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: cannot write to stdout: No space left on device\n"
+        "  try: make room, or write elsewhere\n"
+    )
+
+
+def test_a_line_too_long_for_a_turn_is_the_users_mistake(pmw_env, tmp_path):
+    done = talk("handoff", *OFFLINE, "-t", "console", env=pmw_env, cwd=tmp_path, stdin="a" * 20_000)
+    assert done.returncode == 2
+    assert done.stderr == "error: a turn has more than 16384 bytes\n  try: break it into lines\n"
+
+
+@pytest.mark.parametrize("closing", ["<&-", "</dev/null"])
+def test_a_closed_stdin_is_the_end_of_input(closing, pmw_env, tmp_path):
+    done = subprocess.run(
+        ["bash", "-c", f'"$@" {closing}', "-", *PMW, "handoff", *OFFLINE, "-t", "console"],
+        env=pmw_env, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "* end the caller hung up"
+
+
+def test_what_is_said_moves_no_cursor(pmw_env, tmp_path):
+    done = talk("handoff", *OFFLINE, "--say", "\x1b[31mred\a", env=pmw_env, cwd=tmp_path)
+    assert not {"\x1b", "\a"} & set(done.stdout)
+    assert "user:  [31mred" in done.stdout

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from starlette.staticfiles import StaticFiles
 import pipecat_workers_cli.session
 
 PAGE = Path(pipecat_workers_cli.session.__file__).parent / "page"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --use-fake-ui-for-media-stream "
@@ -173,15 +171,16 @@ class BusyServer:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
-async def test_a_busy_server_is_told_in_its_own_words_and_the_button_works_again():
+async def test_a_busy_server_is_told_in_its_own_words_and_the_button_works_again(
+    chromium: str,
+) -> None:
     from playwright.async_api import async_playwright, expect
 
     busy = BusyServer()
     args = [flag.replace("|", " ") for flag in FLAGS.split()]
     with busy.running() as address:
         async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=args)
+            browser = await playwright.chromium.launch(executable_path=chromium, args=args)
             page = await browser.new_page()
             asked: list[str] = []
             page.on("request", lambda request: asked.append(request.url))
