@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import signal
 import socket
 
 import pytest
 from loguru import logger
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as settings.load_env does
+# Whoever runs the tests in the background may have SIGINT ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 logger.remove()  # Pipecat's inner life would bury what a failed test has to say
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
