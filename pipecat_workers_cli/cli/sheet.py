@@ -107,7 +107,7 @@ def render_help(header: Header, width: int, height: int) -> Sheet:
         "*       as a target: everybody",
         "rate/s  messages a second over the last five seconds",
         "last    how long ago the latest one was",
-        "lag     how late this process comes to its work; at 100 for long, callers hear busy",
+        "lag     how late this process comes to its work; at 100 ms callers hear busy",
     )
     lines = [
         *_header(header, width, True),
