@@ -25,6 +25,7 @@ from tests.fakes.provider import Behaviour, FakeProvider
 pytestmark = [
     pytest.mark.speech,
     pytest.mark.slow,
+    pytest.mark.flaky(reruns=1),  # a small model mishears now and then
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
