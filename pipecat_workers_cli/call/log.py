@@ -24,11 +24,9 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 
 from pipecat_workers_cli.logs import redact
+from pipecat_workers_cli.recipe.names import END, TRANSFER
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.workers.main import FROM_WORKER
-
-TRANSFER, ENDING = "transfer_to_agent", "end_conversation"
-"""Tools after whose result another agent speaks, or the call ends."""
 
 
 class CallLog(BaseObserver):
@@ -200,8 +198,9 @@ class _Waits:
     def _finish_tool(self, frame: FunctionCallResultFrame) -> None:
         name = self._tools.pop(frame.tool_call_id, None)
         runs = frame.properties is None or frame.properties.run_llm is not False
+        # After a transfer another agent speaks; after a goodbye the call ends.
         self._run_owed = self._run_owed or name == TRANSFER or (name is not None and runs)
-        self._ending = self._ending or name == ENDING
+        self._ending = self._ending or name == END
 
     def _settle(self) -> None:
         waiting = (

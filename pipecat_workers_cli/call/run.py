@@ -46,8 +46,8 @@ class Call:
             self.reason = reason
             self.ended.set()
 
-    async def settled(self) -> bool:
-        """Wait until the latest turn has been answered; False if the call ended instead."""
+    async def settled(self) -> None:
+        """Wait until the latest turn has been answered, or the call has ended instead."""
         waits = {
             asyncio.create_task(self.log.settled(), name="settled"),
             asyncio.create_task(self.ended.wait(), name="ended"),
@@ -57,7 +57,6 @@ class Call:
         finally:
             for wait in waits:
                 wait.cancel()
-        return not self.ended.is_set()
 
     def on_bus(self, message: BusMessage) -> None:
         """Follow the bus: the log takes note, and a goodbye ends the call."""

@@ -21,6 +21,7 @@ MAX_RULES = 500
 
 TRANSFER = "transfer_to_agent"
 END = "end_conversation"
+"""The tools of every agent: END always, TRANSFER with `transfers`. `workers.agent` has them."""
 
 
 def find_misnamed(recipe: Mapping[str, Any]) -> Iterator[InitErrorDetails]:

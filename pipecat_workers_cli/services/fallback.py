@@ -8,11 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import cast
 
+from pipecat_workers_cli.recipe.names import END, TRANSFER
 from pipecat_workers_cli.services.providers import Persona
 from pipecat_workers_cli.services.script import (
-    END_TOOL,
     MATCHED,
-    TRANSFER_TOOL,
     Answer,
     Call,
     Say,
@@ -92,9 +91,9 @@ def _answer_words(persona: Persona, trigger: Trigger, tools: Tools) -> Answer:
     for target in _targets(tools):
         if _names(target, words):
             reason = f"the caller asked for {_spoken_name(target)}"
-            return Call(TRANSFER_TOOL, {"agent": target, "reason": reason})
-    if END_TOOL in tools and _leaves(words):
-        return Call(END_TOOL, {"reason": "the caller said goodbye"})
+            return Call(TRANSFER, {"agent": target, "reason": reason})
+    if END in tools and _leaves(words):
+        return Call(END, {"reason": "the caller said goodbye"})
     return _pass_on(words, tools) or Say(_no_rule(persona, words, tools))
 
 
@@ -121,10 +120,10 @@ def _tell_result(trigger: Trigger) -> Say | None:
         if told.get("error"):
             trouble = speakable(told["error"])[:SPOKEN].rstrip(". ")
             return Say(f"I'm sorry, that didn't work: {trouble}. Is there anything else?")
-        if trigger.tool == TRANSFER_TOOL:
+        if trigger.tool == TRANSFER:
             return None
         result = _without_wrapping(told)
-    if trigger.tool == END_TOOL:
+    if trigger.tool == END:
         return Say("Thank you for calling. Goodbye!")
     return Say(_sentence(speakable(result)[:SPOKEN]) or "That's done.")
 
@@ -162,7 +161,7 @@ def _no_rule(persona: Persona, words: str, tools: Tools) -> str:
 
 def _pass_on(words: str, tools: Tools) -> Call | None:
     """Call the only job tool there is with the caller's words, if there is just one."""
-    jobs = [tool for name, tool in tools.items() if name not in (TRANSFER_TOOL, END_TOOL)]
+    jobs = [tool for name, tool in tools.items() if name not in (TRANSFER, END)]
     jobs = [tool for tool in jobs if _free_texts(tool)]
     if len(jobs) != 1 or not words.strip():
         return None
@@ -183,7 +182,7 @@ def _free_texts(tool: Tool) -> list[str]:
 
 
 def _targets(tools: Tools) -> list[str]:
-    tool = tools.get(TRANSFER_TOOL)
+    tool = tools.get(TRANSFER)
     schema = tool.properties.get("agent", {}) if tool else {}
     return [str(name) for name in schema.get("enum") or ()]
 

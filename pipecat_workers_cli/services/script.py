@@ -13,10 +13,8 @@ from typing import Any, cast
 from loguru import logger
 
 from pipecat_workers_cli.recipe.model import Rule
+from pipecat_workers_cli.recipe.names import END, TRANSFER
 from pipecat_workers_cli.services.trigger import Trigger
-
-TRANSFER_TOOL = "transfer_to_agent"
-END_TOOL = "end_conversation"
 
 MATCHED = 4_000  # characters of a text that an expression sees, as it may take exponential time
 
@@ -200,7 +198,7 @@ def _is_on(rule: Rule, trigger: Trigger) -> bool:
         case "developer":
             return trigger.kind in ("opening", "transfer")
         case "tool":
-            return trigger.kind == "tool" and trigger.tool not in (TRANSFER_TOOL, END_TOOL)
+            return trigger.kind == "tool" and trigger.tool not in (TRANSFER, END)
         case on if on.startswith("tool:"):
             return trigger.kind == "tool" and trigger.tool == on.removeprefix("tool:")
         case on:
@@ -256,7 +254,7 @@ def _arguments(
 
 def _goes_straight_back(call: Call, trigger: Trigger) -> bool:
     return (
-        call.tool == TRANSFER_TOOL
+        call.tool == TRANSFER
         and bool(trigger.source)
         and (call.args.get("agent") == trigger.source)
     )

@@ -18,6 +18,7 @@ from pipecat.services.llm_service import FunctionCallParams, LLMService
 from pipecat.services.tts_service import TTSService
 from pipecat.workers.llm import LLMWorker, LLMWorkerActivationArgs, tool
 
+from pipecat_workers_cli.recipe.names import END, TRANSFER
 from pipecat_workers_cli.workers.cues import parse_cue, transfer_cue
 
 DONE = FunctionCallResultProperties(run_llm=False)
@@ -59,7 +60,7 @@ class Agent(LLMWorker):
         reason = {"type": "string", "description": "why, in a few words"}
         tools = [
             FunctionSchema(
-                name="end_conversation",
+                name=END,
                 description=(
                     "End the call, once the caller has said goodbye. Call it without words; "
                     "say goodbye when it has answered."
@@ -73,7 +74,7 @@ class Agent(LLMWorker):
             agent = {"type": "string", "enum": list(self._transfers), "description": who}
             tools.append(
                 FunctionSchema(
-                    name="transfer_to_agent",
+                    name=TRANSFER,
                     description="Hand the call to another agent, who then speaks at once.",
                     properties={"agent": agent, "reason": reason},
                     required=["agent", "reason"],
