@@ -6,7 +6,7 @@ and voices are resolved by `call.assembly`.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -22,14 +22,33 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from pipecat_workers_cli.recipe.names import MAX_RULES, MAX_TRANSFERS, MAX_WORKERS, find_misnamed
+from pipecat_workers_cli.recipe.names import (
+    MAX_RULES,
+    MAX_TOOLS,
+    MAX_TRANSFERS,
+    MAX_WORKERS,
+    SERVING_KINDS,
+    find_misnamed,
+)
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,39}$"
 LINE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
 TRIGGER_PATTERN = r"^(user|opening|transfer|developer|tool(:[A-Za-z_][A-Za-z0-9_]*)?)$"
+IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+REFERENCE_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+KIND_PATTERN = r"^([a-z][a-z0-9_-]{0,39}|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A worker's or a recipe's name: lower case, at most 40 characters."""
+
+Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER_PATTERN)]
+"""A tool's or an argument's name, as LLM providers allow it."""
+
+Reference = Annotated[str, StringConstraints(pattern=REFERENCE_PATTERN, max_length=200)]
+"""Code of the user's own: `module:function` or `package.module:Class`."""
+
+Kind = Annotated[str, StringConstraints(pattern=KIND_PATTERN, max_length=200)]
+"""What a worker is: a kind of ours, one of an installed package, or `module:Class`."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 Line = Annotated[str, StringConstraints(max_length=300, pattern=LINE_PATTERN)]
@@ -112,7 +131,7 @@ class Rule(Table):
     on: Trigger | None = None
     match: Pattern | None = None
     say: Words | None = None
-    call: Name | None = None
+    call: Identifier | None = None
     args: Mapping[str, Argument] = {}
     delay: Annotated[float, Field(ge=0, le=60, strict=True, allow_inf_nan=False)] = 0.0
 
@@ -165,11 +184,36 @@ class Voiced(Table):
         return self.voice.get(provider)
 
 
+class Filler(Table):
+    """What the caller hears when an answer takes longer than `after` seconds."""
+
+    say: Text
+    after: Annotated[float, Field(ge=0, le=60, strict=True, allow_inf_nan=False)] = 2.0
+
+
+class JobTool(Table):
+    """A tool of an LLM whose answer comes from other workers, asked by a job.
+
+    `takes` are its arguments, texts all: name to what the LLM is told of it. They are the
+    job's payload. One worker gives its answer; several are asked at once.
+    """
+
+    tool: Identifier
+    workers: tuple[Name, ...] = Field(min_length=1, max_length=MAX_WORKERS)
+    takes: Annotated[Mapping[Identifier, Line], Field(max_length=20)] = {"question": "in full"}
+    description: Text | None = None
+    job: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    timeout: Annotated[float, Field(gt=0, le=3600, strict=True, allow_inf_nan=False)] = 30.0
+    filler: Filler | None = None
+
+
 class Speaker(Voiced):
-    """What a worker that talks has: a prompt, services, a voice, a script."""
+    """What a worker that talks has: a prompt, services, a voice, tools, a script."""
 
     prompt: Text | None = None
     prompt_file: Line | None = None
+    tools: tuple[Reference, ...] = Field(default=(), max_length=MAX_TOOLS)
+    jobs: tuple[JobTool, ...] = Field(default=(), max_length=MAX_TOOLS)
     script: tuple[Rule, ...] = Field(default=(), max_length=MAX_RULES)
 
     @model_validator(mode="after")
@@ -184,13 +228,17 @@ class WorkerRecipe(Speaker):
     """One `[[workers]]` table: who the worker is, and to whom it may hand over."""
 
     name: Name
-    kind: Literal["agent"] = "agent"
+    kind: Kind = "agent"
     summary: Line = ""
     transfers: tuple[Name, ...] = Field(default=(), max_length=MAX_TRANSFERS)
+    options: Mapping[Identifier, Any] = {}
 
 
-class MainRecipe(Voiced):
-    """The `[main]` table: the worker that has the caller, and bridges to the agents."""
+class MainRecipe(Speaker):
+    """The `[main]` table: the worker that has the caller.
+
+    Without a prompt it bridges to the agents; with one it answers through an LLM of its own.
+    """
 
     name: Name = "main"
     opening: Opening | None = None
@@ -225,10 +273,20 @@ class Recipe(Table):
         raise KeyError(name)
 
     @property
-    def opener(self) -> WorkerRecipe:
-        """The worker that the call begins with: the opening's, else the first agent."""
+    def opener(self) -> WorkerRecipe | MainRecipe:
+        """Who has the call first: `[main]` if it has a prompt, else an agent.
+
+        That is the one that the opening names, or the first.
+        """
+        if self.main.prompt is not None:
+            return self.main
         named = self.main.opening.worker if self.main.opening else None
-        return self.worker(named) if named else self.workers[0]
+        return self.worker(named) if named else self.agents[0]
+
+    @property
+    def agents(self) -> tuple[WorkerRecipe, ...]:
+        """The workers that may have the call: all but those whose kind answers jobs only."""
+        return tuple(worker for worker in self.workers if worker.kind not in SERVING_KINDS)
 
 
 def _at(key: str, value: Any, kind: str, what: str) -> ValidationError:

@@ -18,6 +18,10 @@ TWICE = PydanticCustomError("twice", "stands in this list twice")
 MAX_WORKERS = 50
 MAX_TRANSFERS = 50
 MAX_RULES = 500
+MAX_TOOLS = 50
+
+SERVING_KINDS = frozenset({"specialist", "coder", "controller"})
+"""Kinds of ours that answer other workers' jobs and never have the caller."""
 
 TRANSFER = "transfer_to_agent"
 END = "end_conversation"

@@ -258,7 +258,6 @@ def test_a_fault_is_one_line_with_file_line_key_value_and_mend(tmp_path):
         ('"openai:gpt-4.1"', "{ x = 1 }", "mine.toml:12: workers.support.llm.use: is missing"),
         ('llm = "openai:gpt-4.1"', "voice.piper = 5", "mine.toml:12: workers.support.voice.piper"),
         ('llm = "openai:gpt-4.1"', "voice = 5", "voice = 5: must be a text or a table of texts"),
-        ('llm = "openai:gpt-4.1"', 'kind = "agnt"', "there is no such kind (did you mean 'agent'?"),
         ('llm = "openai:gpt-4.1"', "'a b' = 1", "mine.toml:12: workers.support.'a b' = 1: unknown"),
         ('llm = "openai:gpt-4.1"', r'summary = "a\u001b[2J"', r"summary = 'a\x1b[2J': must be one"),
     ],
