@@ -48,10 +48,10 @@ from pipecat.services.ai_service import AIService
 from pipecat.services.stt_service import STTService
 from pipecat.services.tts_service import TTSService
 from pipecat.transports.base_transport import BaseTransport
-from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.workers.llm import LLMWorkerActivationArgs
 
 from pipecat_workers_cli.workers.cues import opening_cue
+from pipecat_workers_cli.workers.turns import text_turns
 from pipecat_workers_cli.workers.watch import watch_hearing, watch_speaking
 
 AUDIO_IN = 16_000  # Hz; what the VAD and the offline STT are trained on
@@ -312,11 +312,3 @@ class MainWorker(PipelineWorker):
         await self._opener_ready.wait()
         messages = [opening_cue(self._opening)] if self._opening else None
         await self.activate_worker(self._opener, args=LLMWorkerActivationArgs(messages=messages))
-
-
-def text_turns() -> LLMUserAggregatorParams:
-    """Return how turns are told apart in a call in words: each text is one.
-
-    The default would load a model that judges by sound whether somebody has finished.
-    """
-    return LLMUserAggregatorParams(user_turn_strategies=ExternalUserTurnStrategies())

@@ -1,0 +1,312 @@
+"""Jobs that always end: with an answer, or with an error that says why there is none.
+
+Pipecat's own wait for ever for a worker that isn't there, for a handler that raised and for
+one that is asleep, and give an iterator no end if the answer was quick. `JobsEnd` mends
+that for both sides of a job, whoever wrote the worker; `Answering` is how the kinds of ours
+answer: one job at a time, in the order in which they came.
+"""
+
+import asyncio
+import functools
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from loguru import logger
+from pipecat.bus import (
+    BusJobCancelMessage,
+    BusJobRequestMessage,
+    BusJobResponseMessage,
+    BusMessage,
+)
+from pipecat.pipeline.job_context import (
+    JobContext,
+    JobGroup,
+    JobGroupContext,
+    JobGroupError,
+    JobGroupParams,
+    JobParams,
+    JobStatus,
+    resolve_job_params,
+)
+from pipecat.registry.types import WorkerReadyData
+from pipecat.workers.base_worker import BaseWorker
+
+JOB_TIMEOUT = 30.0  # seconds, for a job that was given none
+ABSENT_AFTER = 0.8  # seconds; an error about a worker that isn't there is due within one
+CANCELS = 1_000  # kept; a cancel overtakes its request by milliseconds
+WAITING_JOBS = 100  # of one worker; whoever asks beyond them would wait in vain
+
+ERROR = "error"
+"""The key of a response that says why there is no answer."""
+
+ANSWER = "answer"
+"""The key of a response under which our kinds put their words."""
+
+PROGRESS, TOOL_CALL = "progress", "tool_call"
+"""The types of update that our kinds send: `text`; or `name`, `args`, `tool_call_id`, and
+`result` once there is one."""
+
+
+class JobFailed(Exception):
+    """A job can't be answered; the text says why, in a few words for whoever asked."""
+
+
+class JobsEnd(BaseWorker):
+    """A worker whose jobs end, those it is given and those it gives.
+
+    To be named before Pipecat's class: `class Coder(JobsEnd, BaseWorker)`; `with_ending_jobs`
+    does it for a class of somebody else's.
+
+    A job it is given is refused while the worker is inactive, never runs once it has been
+    cancelled, and is answered by an error if its handler raises. A job it gives has a
+    timeout, ends within a second if nobody of that name is there, and can be iterated over
+    even if it is already answered.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what Pipecat's class takes."""
+        super().__init__(*args, **kwargs)
+        self._cancelled_jobs: OrderedDict[str, None] = OrderedDict()
+        self._arrivals: dict[str, asyncio.Event] = {}
+
+    def accepts_bus_message(self, message: BusMessage) -> bool:
+        """Take a job even while inactive: somebody waits for an answer to it."""
+        return super().accepts_bus_message(message) or (
+            isinstance(message, BusJobRequestMessage) and message.target == self.name
+        )
+
+    async def on_bus_message(self, message: BusMessage) -> None:
+        """Handle a message, unless it is a job that can't or must not run."""
+        if isinstance(message, BusJobCancelMessage) and message.target == self.name:
+            self._note_cancelled(message)
+        elif isinstance(message, BusJobRequestMessage) and message.target == self.name:
+            if message.job_id in self._cancelled_jobs:
+                return  # whoever asked has given up, and waits for nothing
+            if not self.active:
+                await self._refuse(message, f"{self.name} is not active")
+                return
+        await super().on_bus_message(message)
+
+    def job(
+        self, worker_name: str, *, params: JobParams | None = None, **deprecated: Any
+    ) -> JobContext:
+        """Ask one worker, as Pipecat's own method does."""
+        return _Job(self, worker_name, params=resolve_job_params(params, JobParams, **deprecated))
+
+    def job_group(
+        self, *worker_names: str, params: JobGroupParams | None = None, **deprecated: Any
+    ) -> JobGroupContext:
+        """Ask several workers at once, as Pipecat's own method does."""
+        return _JobGroup(
+            self, worker_names, params=resolve_job_params(params, JobGroupParams, **deprecated)
+        )
+
+    async def create_job_group_and_request_job(
+        self, worker_names: list[str], *, params: JobGroupParams | None = None, **deprecated: Any
+    ) -> JobGroup:
+        """Send a job to each worker, once all of them are there.
+
+        Raises:
+            JobGroupError: Somebody isn't, a moment later still.
+        """
+        params = resolve_job_params(params, JobGroupParams, **deprecated)
+        if params.timeout is None:
+            params = params.model_copy(update={"timeout": JOB_TIMEOUT})
+        if absent := await self.absent(worker_names):
+            raise JobGroupError(f"no worker is called {' or '.join(absent)}")
+        return await super().create_job_group_and_request_job(worker_names, params=params)
+
+    async def absent(self, names: Sequence[str]) -> list[str]:
+        """Return those of `names` that no worker has, after waiting a moment for them."""
+        missing = [name for name in names if name not in self.registry]
+        if not missing:
+            return []
+        arrivals = [await self._arrival(name) for name in missing]
+        try:
+            async with asyncio.timeout(ABSENT_AFTER):
+                for arrival in arrivals:
+                    await arrival.wait()
+        except TimeoutError:
+            return [name for name in missing if name not in self.registry]
+        return []
+
+    async def _wait_workers_ready(self, worker_names: list[str]) -> asyncio.Future[Any]:
+        """Pipecat's own adds a watcher for each job and never takes one away.
+
+        The one private name used here; `tests/workers/test_jobs.py` notices its loss.
+        """
+        there: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        there.set_result(None)
+        return there
+
+    async def _arrival(self, name: str) -> asyncio.Event:
+        arrival = self._arrivals.get(name)
+        if arrival is None:
+            arrival = self._arrivals[name] = asyncio.Event()
+
+            async def on_ready(_data: WorkerReadyData) -> None:
+                arrival.set()
+
+            await self.registry.watch(name, on_ready)
+        return arrival
+
+    def _note_cancelled(self, message: BusJobCancelMessage) -> None:
+        if message.job_id in self.active_jobs:
+            return
+        self._cancelled_jobs[message.job_id] = None
+        if len(self._cancelled_jobs) > CANCELS:
+            self._cancelled_jobs.popitem(last=False)
+
+    async def _refuse(
+        self, job: BusJobRequestMessage, why: str, status: JobStatus = JobStatus.FAILED
+    ) -> None:
+        """Answer a job by an error, unless it has been answered already."""
+        if job.job_id in self.active_jobs:
+            await self.send_job_response(job.job_id, {ERROR: why}, status=status)
+        elif not self.active:
+            await self.send_bus_message(
+                BusJobResponseMessage(
+                    source=self.name,
+                    target=job.source,
+                    job_id=job.job_id,
+                    response={ERROR: why},
+                    status=status,
+                )
+            )
+
+    async def _answered(
+        self, handler: Callable[[BusJobRequestMessage], Awaitable[None]], job: BusJobRequestMessage
+    ) -> None:
+        """Run a handler; what it raises becomes the answer."""
+        try:
+            await handler(job)
+        except JobFailed as failure:
+            await self._refuse(job, str(failure))
+        except Exception as error:
+            kind = type(error).__name__  # its text may hold a key or a password
+            logger.opt(exception=error).error(f"a job of {self.name} raised {kind}")
+            await self._refuse(job, f"{self.name} failed: {kind}", JobStatus.ERROR)
+
+
+class Answering(JobsEnd):
+    """Answers jobs one at a time, in their order; a kind says how in `answer`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what Pipecat's class takes."""
+        super().__init__(*args, **kwargs)
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+
+    @abstractmethod
+    async def answer(self, job: BusJobRequestMessage) -> dict[str, Any]:
+        """Answer one job; no other runs meanwhile.
+
+        Cancelled when the job is, or when its time is up: leave within two seconds, fit for
+        the next job.
+
+        Args:
+            job: What was asked; `question_of` gives its words.
+
+        Returns:
+            The response; words under `ANSWER`.
+
+        Raises:
+            JobFailed: There is no answer.
+        """
+
+    async def on_job_request(self, message: BusJobRequestMessage) -> None:
+        """Answer a job when its turn comes."""
+        await self._answered(self._answer_in_turn, message)
+
+    async def tell(self, job: BusJobRequestMessage, update: dict[str, Any]) -> None:
+        """Send whoever asked an update, unless the job is over."""
+        if job.job_id in self.active_jobs:
+            await self.send_job_update(job.job_id, update)
+
+    async def report(self, job: BusJobRequestMessage, text: str) -> None:
+        """Say what is being done for a job, in a few words such as `reading app.py`."""
+        await self.tell(job, {"type": PROGRESS, "text": text})
+
+    async def _answer_in_turn(self, job: BusJobRequestMessage) -> None:
+        if self._waiting >= WAITING_JOBS:
+            raise JobFailed(f"{self.name} has too many questions to answer")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                response = await self.answer(job)
+        finally:
+            self._waiting -= 1
+        if job.job_id in self.active_jobs:
+            await self.send_job_response(job.job_id, response)
+
+
+def question_of(job: BusJobRequestMessage) -> str:
+    """Return a job's payload in words: its only value, or a line for each."""
+    payload = {name: value for name, value in (job.payload or {}).items() if value}
+    if len(payload) == 1:
+        return str(next(iter(payload.values())))
+    return "\n".join(f"{name}: {value}" for name, value in payload.items())
+
+
+def with_ending_jobs(worker_class: type[BaseWorker]) -> type[BaseWorker]:
+    """Return a class like `worker_class` whose jobs end.
+
+    Args:
+        worker_class: Any worker class, with `@job` handlers or an `on_job_request`.
+    """
+    bases = (worker_class,) if issubclass(worker_class, JobsEnd) else (JobsEnd, worker_class)
+    handlers = {
+        name: _ending(handler)
+        for ancestor in reversed(worker_class.__mro__)
+        for name, handler in vars(ancestor).items()
+        if getattr(handler, "is_job_handler", False)
+    }
+    if not issubclass(worker_class, Answering):
+        handlers["on_job_request"] = _ending(worker_class.on_job_request)
+    return type(worker_class.__name__, bases, {**handlers, "__module__": worker_class.__module__})
+
+
+def _ending(handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(handler)  # with what Pipecat's decorator noted on it
+    async def ending(self: JobsEnd, message: BusJobRequestMessage) -> None:
+        await self._answered(functools.partial(handler, self), message)  # pyright: ignore[reportPrivateUsage]
+
+    return ending
+
+
+class _Ends:
+    """Ends an iteration that begins when the answer is there already, and a wait that is left."""
+
+    def __init__(self, asker: BaseWorker, worker: str | tuple[str, ...], *, params: Any) -> None:
+        self._context: Any = super()  # Pipecat's class, which stands behind this one
+        self._context.__init__(asker, worker, params=params)
+        self._asker = asker
+        self._over = False
+
+    async def __aenter__(self) -> Any:
+        await self._context.__aenter__()
+        self._over = self._context.job_id not in self._asker.job_groups
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._over:
+            raise StopAsyncIteration
+        return await self._context.__anext__()
+
+    async def __aexit__(self, *raised: Any) -> bool:
+        try:
+            return await self._context.__aexit__(*raised)
+        except asyncio.CancelledError:  # while it waited for the answer; Pipecat lets it run on
+            cancelling = self._asker.cancel_job_group(self._context.job_id, reason="not wanted")
+            await asyncio.shield(cancelling)
+            raise
+
+
+class _Job(_Ends, JobContext):
+    pass
+
+
+class _JobGroup(_Ends, JobGroupContext):
+    pass
