@@ -35,7 +35,7 @@ from pipecat_workers_cli.services.scripted import ScriptedLLMService
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import ConsoleTransport
 from pipecat_workers_cli.workers.cues import opening_cue, transfer_cue
-from pipecat_workers_cli.workers.main import text_turns
+from pipecat_workers_cli.workers.turns import text_turns
 
 ANSWER_WITHIN = 20.0  # seconds; fifty calls at once on a busy machine take a few
 IDLE_TIMEOUT = 300.0  # seconds; Pipecat's default, so that each arrangement watches for it
@@ -147,7 +147,7 @@ def bare(plan: Plan) -> Arrangement:
     async def opened() -> AsyncGenerator[Caller]:
         transport = ConsoleTransport()
         caller = Caller(transport)
-        llm = ScriptedLLMService(persona=plan.persona(plan.agents[1]))
+        llm = ScriptedLLMService(persona=plan.workers[1].persona)
         worker = _pipeline_worker("bare", transport, llm, user=text_turns())
         started = _event_of(transport, "on_client_connected")
         async with _running(WorkerRunner(handle_sigint=False), worker):
@@ -176,7 +176,7 @@ def stock(plan: Plan, *, lean: bool = False) -> Arrangement:
         main = _pipeline_worker("acme", transport, bridge, user=user)
         greeter, support = (
             StockAgent(persona.name, llm=ScriptedLLMService(persona=persona), bridged=())
-            for persona in map(plan.persona, plan.agents)
+            for persona in (worker.persona for worker in plan.workers)
         )
         started = _event_of(transport, "on_client_connected")
         ready = asyncio.Event()

@@ -47,6 +47,17 @@ class ServiceOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """What a user grants at the command line, and no recipe can.
+
+    Attributes:
+        bash: `--allow-bash`: a coder may run shell commands.
+    """
+
+    bash: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ServeOptions:
     """Where the web server listens, and whom it lets in.
 
@@ -77,6 +88,7 @@ class CallOptions:
     Attributes:
         services: Which providers.
         serve: Where callers come from.
+        trust: What is granted besides.
         sets: `--set` as typed, `KEY=VALUE` each.
         traffic: How traffic is shown; None leaves it to the terminal.
         say: User turns to be sent instead of a person's; None asks a person.
@@ -89,6 +101,7 @@ class CallOptions:
 
     services: ServiceOptions = field(default_factory=ServiceOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
+    trust: Trust = field(default_factory=Trust)
     sets: tuple[str, ...] = ()
     traffic: TrafficMode | None = None
     say: tuple[str, ...] | None = None

@@ -1,72 +1,94 @@
 """The workers of one call, built from a plan and not yet started."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pipecat.audio.vad.silero import SileroVADAnalyzer
-from pipecat.bus import BusMessage, WorkerBus
-from pipecat.observers.base_observer import BaseObserver
+from pipecat.bus import WorkerBus
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
-from pipecat.transports.base_transport import BaseTransport
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
+from pipecat.workers.base_worker import BaseWorker
 
-from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.services.providers import build_llm, build_stt, build_tts
-from pipecat_workers_cli.workers.agent import Agent
-from pipecat_workers_cli.workers.main import MainWorker
+from pipecat_workers_cli.call.own_code import load_tool, told
+from pipecat_workers_cli.call.plan import Plan, WorkerPlan
+from pipecat_workers_cli.call.resolve import checked_options
+from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.recipe.model import Speaker
+from pipecat_workers_cli.services.providers import Persona, build_llm, build_stt, build_tts
+from pipecat_workers_cli.workers.bridging import BridgingMain
+from pipecat_workers_cli.workers.job_tool import job_tool
+from pipecat_workers_cli.workers.main import Line, MainWorker
+from pipecat_workers_cli.workers.talking import TalkingMain
+from pipecat_workers_cli.workers.tools import Tool
 
 
 async def build_workers(
-    plan: Plan,
-    *,
-    bus: WorkerBus,
-    transport: BaseTransport,
-    observers: Sequence[BaseObserver] = (),
-    on_bus: Callable[[BusMessage], None] | None = None,
-    idle_timeout: float | None = None,
-    has_client: bool = True,
-) -> tuple[MainWorker, tuple[Agent, ...]]:
-    """Build the main worker and the agents of a call; the caller registers and runs them.
+    plan: Plan, line: Line, *, bus: WorkerBus
+) -> tuple[MainWorker, tuple[BaseWorker, ...]]:
+    """Build the main worker and the others of a call; the caller registers and runs them.
 
     Args:
         plan: What to build; its providers have been checked.
+        line: The caller's end, without services: those are built here.
         bus: The call's bus.
-        transport: The caller's path.
-        observers: Watch the main worker's frames.
-        on_bus: Told every message the main worker sees on the bus.
-        idle_timeout: Seconds in which nobody says anything before the call is cancelled.
-        has_client: Whether an RTVI client is at the other end.
+
+    Raises:
+        PmwError: A worker can't be built.
     """
-    recipe = plan.loaded.recipe
-    summaries = {worker.name: worker.summary for worker in recipe.workers}
-    agents = tuple(
-        Agent(
-            agent.recipe.name,
-            llm=build_llm(agent.llm, plan.persona(agent)),
-            transfers={name: summaries[name] for name in agent.recipe.transfers},
-            tts=build_tts(agent.tts, agent.voice) if agent.tts else None,
-        )
-        for agent in plan.agents
-    )
-    main = MainWorker(
-        recipe.main.name,
-        bus=bus,
-        transport=transport,
-        opener=recipe.opener.name,
-        opening=recipe.main.opening.message if recipe.main.opening else None,
+    workers = tuple([await _build_worker(plan, worker) for worker in plan.workers])
+    line = replace(
+        line,
         stt=build_stt(plan.stt) if plan.stt else None,
         tts=build_tts(plan.tts, plan.voice) if plan.tts else None,
         # Both load a model, some 100 ms that other calls' audio must not wait for.
         hearing=await asyncio.to_thread(spoken_turns) if plan.stt else None,
-        observers=observers,
-        on_bus=on_bus,
-        idle_timeout=idle_timeout,
-        has_client=has_client,
     )
-    for agent in agents:  # Pipecat's LLMWorker has no option to leave it out
-        if agent.turn_tracking_observer is not None:
-            await agent.remove_observer(agent.turn_tracking_observer)
-    return main, agents
+    return _build_main(plan, line, bus), workers
+
+
+def _build_main(plan: Plan, line: Line, bus: WorkerBus) -> MainWorker:
+    recipe = plan.loaded.recipe
+    main, opening = recipe.main, recipe.main.opening
+    message = opening.message if opening else None
+    if plan.llm is None:
+        opener = recipe.opener.name
+        return BridgingMain(main.name, line, bus=bus, opener=opener, opening=message)
+    persona = Persona(main.name, recipe.summary, main.prompt or "", main.script)
+    llm = build_llm(plan.llm, persona)
+    return TalkingMain(main.name, line, llm=llm, opening=message, tools=_tools(plan, main))
+
+
+async def _build_worker(plan: Plan, planned: WorkerPlan) -> BaseWorker:
+    recipe, kind = planned.recipe, planned.kind
+    summaries = {worker.name: worker.summary for worker in plan.loaded.recipe.workers}
+    try:
+        worker = kind.build(
+            recipe.name,
+            checked_options(kind, recipe.options),
+            llm=build_llm(planned.llm, planned.persona) if planned.llm else None,
+            tts=build_tts(planned.tts, planned.voice) if planned.tts else None,
+            tools=_tools(plan, recipe),
+            transfers={name: summaries[name] for name in recipe.transfers},
+            trust=plan.trust,
+            profile=plan.profile,
+        )
+    except PmwError:
+        raise
+    except Exception as error:
+        what = f"worker '{recipe.name}' of kind '{recipe.kind}' can't be built: {told(error)}"
+        mend = "mend its class" if kind.own else "see why with -v"
+        raise PmwError(what, mend=mend) from error
+    if isinstance(worker, PipelineWorker) and worker.turn_tracking_observer is not None:
+        # Nobody here asks for Pipecat's count of turns; an LLMWorker has no option for it.
+        await worker.remove_observer(worker.turn_tracking_observer)
+    return worker
+
+
+def _tools(plan: Plan, speaker: Speaker) -> list[Tool]:
+    summaries = {worker.name: worker.summary for worker in plan.loaded.recipe.workers}
+    own = [load_tool(reference, plan.loaded.folder) for reference in speaker.tools]
+    return own + [job_tool(recipe, summaries=summaries) for recipe in speaker.jobs]
 
 
 def spoken_turns() -> LLMUserAggregatorParams:

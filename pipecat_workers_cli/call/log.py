@@ -3,8 +3,21 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
-from pipecat.bus import BusActivateWorkerMessage, BusEndMessage, BusMessage
+from pipecat.bus import (
+    BusActivateWorkerMessage,
+    BusEndMessage,
+    BusJobCancelMessage,
+    BusJobRequestMessage,
+    BusJobResponseMessage,
+    BusJobResponseUrgentMessage,
+    BusJobStreamDataMessage,
+    BusJobStreamEndMessage,
+    BusJobUpdateMessage,
+    BusJobUpdateUrgentMessage,
+    BusMessage,
+)
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
@@ -18,14 +31,18 @@ from pipecat.frames.frames import (
     LLMContextUserTurnFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
+    TTSSpeakFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FramePushed
+from pipecat.pipeline.job_context import JobStatus
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 
 from pipecat_workers_cli.logs import redact
 from pipecat_workers_cli.recipe.names import END, TRANSFER
 from pipecat_workers_cli.traffic.entry import Entry
+from pipecat_workers_cli.traffic.jobs import STATES, JobState
+from pipecat_workers_cli.workers.jobs import ANSWER, COST, ERROR, TOOL_CALL
 from pipecat_workers_cli.workers.main import FROM_WORKER
 
 
@@ -63,6 +80,7 @@ class CallLog(BaseObserver):
         self._turns = 0
         self.failure: str | None = None
         self._waits = _Waits()
+        self._jobs: set[tuple[str, str]] = set()
 
     def tell(self, **fields: object) -> None:
         """Emit an entry of this call, at this moment."""
@@ -96,13 +114,15 @@ class CallLog(BaseObserver):
                 self._waits.handed_over()
         elif isinstance(message, BusEndMessage):
             self._waits.ended()
+        else:
+            self._follow_job(message)
 
     async def on_push_frame(self, data: FramePushed) -> None:
         """Turn a frame into an entry, if it is one of those that tell something."""
         frame = data.frame
         self._waits.note(frame)
         if isinstance(frame, LLMFullResponseStartFrame):
-            self._speaker = frame.metadata.get(FROM_WORKER)
+            self._speaker = frame.metadata.get(FROM_WORKER, self._main)
         if isinstance(frame, RTVISendTextFrame):
             self.tell(event="user", text=frame.text)
         elif isinstance(frame, ErrorFrame):
@@ -120,10 +140,52 @@ class CallLog(BaseObserver):
         elif isinstance(frame, FunctionCallInProgressFrame):
             self.tell(
                 event="tool",
-                worker=frame.metadata.get(FROM_WORKER),
+                worker=frame.metadata.get(FROM_WORKER, self._main),
                 name=frame.function_name,
                 args=dict(frame.arguments),
             )
+        elif isinstance(frame, TTSSpeakFrame):  # said without a turn, such as a filler
+            self.tell(
+                event="bot", worker=frame.metadata.get(FROM_WORKER, self._main), text=frame.text
+            )
+
+    def _follow_job(self, message: BusMessage) -> None:
+        match message:
+            case BusJobRequestMessage():
+                self._tell_job(message.job_id, message.target, "started", args=message.payload)
+            case BusJobUpdateMessage() | BusJobUpdateUrgentMessage():
+                self._tell_update(message.job_id, message.source, message.update or {})
+            case BusJobStreamDataMessage():
+                self._tell_job(message.job_id, message.source, "update")
+            case BusJobResponseMessage() | BusJobResponseUrgentMessage():
+                told = message.response or {}
+                text = told.get(ANSWER) or told.get(ERROR)
+                state, cost = STATES[JobStatus(message.status)], told.get(COST)
+                self._tell_job(message.job_id, message.source, state, text=text, cost_usd=cost)
+            case BusJobStreamEndMessage():
+                self._tell_job(message.job_id, message.source, "completed")
+            case BusJobCancelMessage():
+                state = "timeout" if message.reason == "timeout" else "cancelled"
+                self._tell_job(message.job_id, message.target, state)
+            case _:
+                return
+
+    def _tell_update(self, id: str, worker: str, update: dict[str, Any]) -> None:
+        if update.get("type") != TOOL_CALL:
+            self._tell_job(id, worker, "update", text=update.get("text"))
+        elif "result" not in update:
+            self.tell(event="tool", worker=worker, name=update.get("name"), args=update.get("args"))
+
+    def _tell_job(self, id: str, worker: str | None, state: JobState, **more: Any) -> None:
+        """Tell of a job's state, but of one end only: a cancelled worker still answers."""
+        key = (id, worker or "")
+        if state == "started":
+            self._jobs.add(key)
+        elif key not in self._jobs:
+            return
+        elif state != "update":
+            self._jobs.discard(key)
+        self.tell(event="job", id=id, name=worker, state=state, **more)
 
     def _tell_error(self, frame: ErrorFrame) -> None:
         source = type(frame.processor).__name__.lstrip("_") if frame.processor else "pipeline"

@@ -3,23 +3,41 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from pipecat_workers_cli.call.resolve import find_kind
 from pipecat_workers_cli.checks import State
-from pipecat_workers_cli.errors import ConfigurationError, PmwError
-from pipecat_workers_cli.options import ServiceOptions
-from pipecat_workers_cli.recipe.findings import Finding, Place
+from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.options import Profile, ServiceOptions, Trust
 from pipecat_workers_cli.recipe.load import LoadedRecipe
-from pipecat_workers_cli.recipe.model import Recipe, Service, WorkerRecipe
+from pipecat_workers_cli.recipe.model import Service, WorkerRecipe
 from pipecat_workers_cli.services.providers import Choice, Persona, Role, check, choose
+from pipecat_workers_cli.workers.kinds import Kind
+
+GRANTS_NOTHING = Trust()
 
 
 @dataclass(frozen=True, slots=True)
-class AgentPlan:
-    """One agent: its table, what it thinks with and, if it speaks itself, its voice."""
+class WorkerPlan:
+    """One worker: its table, its kind, what it thinks with and, if it speaks itself, its voice.
+
+    Attributes:
+        recipe: Its `[[workers]]` table.
+        kind: What it is.
+        llm: What it thinks with; None if its kind doesn't.
+        tts: What it speaks with; None if it doesn't speak itself.
+        voice: Its voice; None takes the provider's default.
+    """
 
     recipe: WorkerRecipe
-    llm: Choice
-    tts: Choice | None
-    voice: str | None
+    kind: Kind
+    llm: Choice | None
+    tts: Choice | None = None
+    voice: str | None = None
+
+    @property
+    def persona(self) -> Persona:
+        """Who its LLM speaks as."""
+        worker = self.recipe
+        return Persona(worker.name, worker.summary, worker.prompt or "", worker.script)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,48 +47,57 @@ class Plan:
     Attributes:
         loaded: The recipe and where it came from.
         stt: How the caller is heard; None for calls in words alone.
+        llm: What the main worker thinks with; None if it bridges to agents.
         tts: The shared voice's provider; None if agents speak themselves or nobody does.
         voice: The shared voice; None takes the provider's default.
-        agents: The agents, in the recipe's order.
+        workers: The other workers, in the recipe's order.
+        trust: What the command line alone can grant a worker.
+        profile: What was typed as `--services`; some kinds choose by it too.
     """
 
     loaded: LoadedRecipe
     stt: Choice | None
+    llm: Choice | None
     tts: Choice | None
     voice: str | None
-    agents: tuple[AgentPlan, ...]
+    workers: tuple[WorkerPlan, ...]
+    trust: Trust = GRANTS_NOTHING
+    profile: Profile | None = None
 
     def choices(self) -> Iterator[Choice]:
         """Give every choice once, hearing first."""
-        found = (self.stt, *(a.llm for a in self.agents), self.tts, *(a.tts for a in self.agents))
+        llms = (self.llm, *(worker.llm for worker in self.workers))
+        found = (self.stt, *llms, self.tts, *(worker.tts for worker in self.workers))
         return each_once(choice for choice in found if choice is not None)
 
     def voices(self) -> Iterator[tuple[Choice, str | None]]:
         """Give who speaks, with which voice."""
-        spoken = ((self.tts, self.voice), *((a.tts, a.voice) for a in self.agents))
+        spoken = ((self.tts, self.voice), *((w.tts, w.voice) for w in self.workers))
         return ((tts, voice) for tts, voice in spoken if tts is not None)
 
     def without_voices(self) -> "Plan":
         """Return the same plan with nobody speaking, for a caller who wants text alone."""
-        agents = tuple(replace(agent, tts=None, voice=None) for agent in self.agents)
-        return replace(self, tts=None, voice=None, agents=agents)
-
-    def persona(self, agent: AgentPlan) -> Persona:
-        """Return who an agent's LLM speaks as."""
-        worker = agent.recipe
-        return Persona(worker.name, worker.summary, worker.prompt or "", worker.script)
+        workers = tuple(replace(worker, tts=None, voice=None) for worker in self.workers)
+        return replace(self, tts=None, voice=None, workers=workers)
 
 
-def plan_call(loaded: LoadedRecipe, services: ServiceOptions, *, speech: bool) -> Plan:
+def plan_call(
+    loaded: LoadedRecipe,
+    services: ServiceOptions,
+    *,
+    speech: bool,
+    trust: Trust = GRANTS_NOTHING,
+) -> Plan:
     """Choose a provider for each role of each worker.
 
     Args:
         loaded: The recipe.
         services: What the command line says of providers.
         speech: False leaves hearing and speaking out, for calls in words.
+        trust: What the command line grants.
 
     Raises:
-        ConfigurationError: A provider or one of its settings doesn't exist.
+        ConfigurationError: A provider, one of its settings or a kind doesn't exist.
     """
     recipe = loaded.recipe
     main = recipe.main
@@ -82,39 +109,27 @@ def plan_call(loaded: LoadedRecipe, services: ServiceOptions, *, speech: bool) -
         named = (speaker.voice_for(tts.provider) for speaker in voices)
         return tts, tts.model or next((voice for voice in named if voice), None)
 
+    def thinking(own: Service | None) -> Choice:
+        return choose(Role.LLM, options=services, worker=own, main=main.llm)
+
     # All roles are chosen, spoken or not: what doesn't exist is refused in words too.
-    agents: list[AgentPlan] = []
+    workers: list[WorkerPlan] = []
     for worker in recipe.workers:
-        llm = choose(Role.LLM, options=services, worker=worker.llm, main=main.llm)
-        agents.append(AgentPlan(worker, llm, *speaking(worker)))
+        kind = find_kind(worker.kind, loaded.folder)
+        tts, voice = speaking(worker) if kind.speaks else (None, None)
+        workers.append(
+            WorkerPlan(worker, kind, thinking(worker.llm) if kind.thinks else None, tts, voice)
+        )
     stt = choose(Role.STT, options=services, main=main.stt)
-    plan = Plan(loaded, stt, *speaking(None), tuple(agents))
+    llm = thinking(None) if main.prompt is not None else None
+    plan = Plan(
+        loaded, stt, llm, *speaking(None), tuple(workers), trust=trust, profile=services.profile
+    )
     if not speech:
         return replace(plan.without_voices(), stt=None)
     if main.tts_per_worker:
         return replace(plan, tts=None, voice=None)
-    return replace(plan, agents=plan.without_voices().agents)
-
-
-def find_unknown_services(recipe: Recipe) -> Iterator[Finding]:
-    """Find the services a recipe names that don't exist, or have no such setting.
-
-    For `load_recipe`, which says where they stand.
-    """
-    main = recipe.main
-    named: list[tuple[Role, Place, Service | None]] = [
-        (Role.STT, ("main", "stt"), main.stt),
-        (Role.LLM, ("main", "llm"), main.llm),
-        (Role.TTS, ("main", "tts"), main.tts),
-    ]
-    for i, worker in enumerate(recipe.workers):
-        named.append((Role.LLM, ("workers", i, "llm"), worker.llm))
-        named.append((Role.TTS, ("workers", i, "tts"), worker.tts))
-    for role, place, service in named:
-        try:
-            choose(role, options=ServiceOptions(), worker=service)
-        except ConfigurationError as error:
-            yield Finding(place, error.what, error.mend)
+    return replace(plan, workers=plan.without_voices().workers)
 
 
 def require_ready(plan: Plan) -> None:

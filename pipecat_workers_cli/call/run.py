@@ -16,7 +16,7 @@ from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.log import CallLog
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.traffic.tap import Tap
-from pipecat_workers_cli.workers.main import MainWorker
+from pipecat_workers_cli.workers.main import Line, MainWorker
 
 STOP_WITHIN = 4.0  # seconds; a process must be out within 5 s of a signal
 
@@ -95,15 +95,14 @@ async def open_call(
     recipe = plan.loaded.recipe
     call = Call(uuid.uuid4().hex[:8], main=recipe.main.name, tap=tap)
     async with open_bus("local", channel=call.id) as bus:
-        call.main, agents = await build_workers(
-            plan,
-            bus=bus,
+        line = Line(
             transport=transport,
             observers=[call.log],
             on_bus=call.on_bus,
             idle_timeout=idle_timeout,
             has_client=has_client,
         )
+        call.main, workers = await build_workers(plan, line, bus=bus)
         names = [worker.name for worker in recipe.workers]
         tap.open_call(call.id, bus, recipe=recipe.name, workers=names, main=recipe.main.name)
 
@@ -118,7 +117,7 @@ async def open_call(
         over = asyncio.create_task(call.main.wait(), name="main worker")
         over.add_done_callback(lambda _: call.end("the main worker stopped"))
         try:
-            async with running([call.main, *agents], bus):
+            async with running([call.main, *workers], bus):
                 try:
                     yield call
                 finally:

@@ -52,12 +52,13 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until a session takes it over
     load_env(terminal.env_file)
     set_up_logs(terminal.log_level, terminal.log_file)
-    from pipecat_workers_cli.call.plan import find_unknown_services, plan_call, require_ready
+    from pipecat_workers_cli.call.plan import plan_call, require_ready
+    from pipecat_workers_cli.call.resolve import find_faults
     from pipecat_workers_cli.recipe.load import load_recipe
 
-    loaded = load_recipe(recipe, sets=options.sets, resolve=find_unknown_services)
+    loaded = load_recipe(recipe, sets=options.sets, resolve=find_faults)
     at_console = options.serve.transport == "console"
-    plan = plan_call(loaded, options.services, speech=not at_console)
+    plan = plan_call(loaded, options.services, speech=not at_console, trust=options.trust)
     require_ready(plan)
     if at_console and options.serve.runner_args:
         raise ConfigurationError(

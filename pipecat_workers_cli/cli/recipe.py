@@ -81,12 +81,12 @@ def check_recipes(
 
 
 def _find_faults(path: str) -> "Sequence[Fault]":
-    from pipecat_workers_cli.call.plan import find_unknown_services
+    from pipecat_workers_cli.call.resolve import find_faults
     from pipecat_workers_cli.errors import ConfigurationError
     from pipecat_workers_cli.recipe.load import Fault, RecipeError, load_recipe
 
     try:
-        load_recipe(path, resolve=find_unknown_services)
+        load_recipe(path, resolve=find_faults)
     except RecipeError as error:
         return error.faults
     except ConfigurationError as error:  # it names the path itself

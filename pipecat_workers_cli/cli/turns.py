@@ -80,7 +80,7 @@ def _told(entry: Entry) -> str:
             )
             return f"* tool {entry.name}({args})"
         case "job":
-            return f"* job {entry.name} {entry.state}"
+            return f"* job {entry.name} {entry.state}" + (f": {entry.text}" if entry.text else "")
         case "end":
             return f"* end {entry.reason}"
         case "error":

@@ -109,8 +109,9 @@ class LoadedRecipe:
     text: str
 
 
-Resolve = Callable[[Recipe], Iterable[Finding]]
-"""Looks at what the recipe names and this layer doesn't know, such as providers."""
+Resolve = Callable[[Recipe, Path], Iterable[Finding]]
+"""Looks at what the recipe names and this layer doesn't know, such as providers; its folder
+is where code of its own may stand."""
 
 
 def load_recipe(
@@ -187,7 +188,7 @@ class _Draft:
             known = {finding.place for finding in early}
             findings = early + [finding for finding in late if finding.place not in known]
             if recipe is not None and self._resolve is not None:
-                findings += self._resolve(recipe)
+                findings += self._resolve(recipe, self._folder)
             if recipe is None or findings:
                 raise RecipeError(self._faults(findings, overrides))
         except RecursionError:

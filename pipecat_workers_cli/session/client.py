@@ -9,6 +9,7 @@ from loguru import logger
 
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
+from pipecat_workers_cli.recipe.model import Recipe
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
 
@@ -57,6 +58,13 @@ async def keep_client_informed(call: Call, plan: Plan, tap: Tap) -> AsyncGenerat
             await call.main.rtvi.send_server_message({"pmw": last})
 
 
+def who_is_who(recipe: Recipe) -> list[tuple[str, str]]:
+    """Return name and summary of each worker that a caller may hear of."""
+    workers = [(worker.name, worker.summary) for worker in recipe.workers]
+    talks = recipe.main.prompt is not None
+    return [(recipe.main.name, "talks to you"), *workers] if talks else workers
+
+
 def introduction(call: Call, plan: Plan) -> dict[str, object]:
     """Return what a client is told first: who is who in this call."""
     recipe = plan.loaded.recipe
@@ -64,7 +72,7 @@ def introduction(call: Call, plan: Plan) -> dict[str, object]:
         "event": "call",
         "call": call.id,
         "recipe": recipe.name,
-        "workers": [{"name": w.name, "summary": w.summary} for w in recipe.workers],
+        "workers": [{"name": name, "summary": about} for name, about in who_is_who(recipe)],
         "active": call.main.agent or recipe.opener.name,
         "providers": {choice.role.value: choice.provider for choice in plan.choices()},
     }

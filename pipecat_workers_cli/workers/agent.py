@@ -1,16 +1,14 @@
 """An agent: a worker that talks to the caller through an LLM while it has the call."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.bus import BusFrameMessage, BusMessage
 from pipecat.frames.frames import (
     Frame,
-    FunctionCallResultProperties,
     LLMConfigureOutputFrame,
     LLMContextFrame,
-    LLMTextFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
@@ -18,13 +16,21 @@ from pipecat.services.llm_service import FunctionCallParams, LLMService
 from pipecat.services.tts_service import TTSService
 from pipecat.workers.llm import LLMWorker, LLMWorkerActivationArgs, tool
 
-from pipecat_workers_cli.recipe.names import END, TRANSFER
+from pipecat_workers_cli.recipe.names import TRANSFER
 from pipecat_workers_cli.workers.cues import parse_cue, transfer_cue
+from pipecat_workers_cli.workers.jobs import JobsEnd
+from pipecat_workers_cli.workers.tools import (
+    DONE,
+    END_SCHEMA,
+    REASON,
+    Spoken,
+    Tool,
+    answer_goodbye,
+    register,
+)
 
-DONE = FunctionCallResultProperties(run_llm=False)
 
-
-class Agent(LLMWorker):
+class Agent(JobsEnd, LLMWorker):
     """Answers the caller while active, and hands the call to another agent or ends it.
 
     It is bridged and holds no conversation of its own: each turn arrives with the whole
@@ -38,6 +44,7 @@ class Agent(LLMWorker):
         *,
         llm: LLMService,
         transfers: Mapping[str, str],
+        tools: Sequence[Tool] = (),
         tts: TTSService | None = None,
     ) -> None:
         """Assemble the agent's pipeline.
@@ -47,28 +54,20 @@ class Agent(LLMWorker):
             llm: What it thinks with; the system instruction is the service's.
             transfers: Agents it may hand the call to, name to summary; the LLM chooses
                 among them by their summaries.
+            tools: What the LLM may call besides.
             tts: A voice of its own; None leaves speaking to the main worker.
         """
         self._transfers = dict(transfers)
-        self._response = _ResponseText()
-        pipeline = Pipeline([llm, self._response, *([tts] if tts else [])])
+        self._tools = tuple(tools)
+        self._spoken = Spoken(llm)
+        register(tools, llm)
+        pipeline = Pipeline([llm, _OutputStaysHere(), *([tts] if tts else [])])
         super().__init__(name, llm=llm, pipeline=pipeline, bridged=())
         self._user_turn_came = False
 
     def build_tools(self) -> list[Any]:
         """Return the schemas that the LLM is told; the handlers are the `@tool` methods."""
-        reason = {"type": "string", "description": "why, in a few words"}
-        tools = [
-            FunctionSchema(
-                name=END,
-                description=(
-                    "End the call, once the caller has said goodbye. Call it without words; "
-                    "say goodbye when it has answered."
-                ),
-                properties={"reason": reason},
-                required=["reason"],
-            )
-        ]
+        tools = [END_SCHEMA, *(tool.schema for tool in self._tools)]
         if self._transfers:
             who = "; ".join(f"{name}: {summary}" for name, summary in self._transfers.items())
             agent = {"type": "string", "enum": list(self._transfers), "description": who}
@@ -76,7 +75,7 @@ class Agent(LLMWorker):
                 FunctionSchema(
                     name=TRANSFER,
                     description="Hand the call to another agent, who then speaks at once.",
-                    properties={"agent": agent, "reason": reason},
+                    properties={"agent": agent, "reason": REASON},
                     required=["agent", "reason"],
                 )
             )
@@ -95,6 +94,9 @@ class Agent(LLMWorker):
             known = ", ".join(self._transfers) or "nobody"
             await params.result_callback({"error": f"no agent '{agent}'; there is {known}"})
             return
+        if await self.absent([agent]):
+            await params.result_callback({"error": f"{agent} is not there now; go on yourself"})
+            return
         # The next agent answers, so this one's LLM must not run on the result too.
         await params.result_callback({"transferred_to": agent}, properties=DONE)
         cue = transfer_cue(source=self.name, reason=reason)
@@ -112,10 +114,7 @@ class Agent(LLMWorker):
             params: The function call.
             reason: Why, in a few words.
         """
-        if self._response.spoke:
-            await params.result_callback({"ended": True}, properties=DONE)
-        else:  # the goodbye is the LLM's answer to this result
-            await params.result_callback({"ending": True, "now": "say goodbye in one sentence"})
+        await answer_goodbye(params, spoke=bool(self._spoken))
         await self.end(reason=reason)
 
     async def on_activated(self, args: dict[str, Any] | None) -> None:
@@ -146,26 +145,20 @@ class Agent(LLMWorker):
                 self._user_turn_came = True
             elif self._user_turn_came and _ends_with_cue(message.frame):
                 return
-            # Here, for a tool may run before the response's first frame is on its way.
-            self._response.spoke = False
         await super().on_bus_message(message)
 
 
-class _ResponseText(FrameProcessor):
-    """Knows whether the LLM's response to the latest context had words.
+class _OutputStaysHere(FrameProcessor):
+    """Keeps what the LLM was told about its output from leaving.
 
-    It also keeps what the LLM was told about its output from leaving: every agent takes
-    that in, and two would pass it to each other for ever.
+    Every agent takes that in, and two would pass it to each other for ever.
     """
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)  # it never waits: no queue, no task switch
-        self.spoke = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
-        if isinstance(frame, LLMTextFrame) and frame.text.strip():
-            self.spoke = True
         if not isinstance(frame, LLMConfigureOutputFrame):
             await self.push_frame(frame, direction)
 

@@ -44,6 +44,9 @@ ERROR = "error"
 ANSWER = "answer"
 """The key of a response under which our kinds put their words."""
 
+COST = "cost_usd"
+"""The key of a response that says what the answer cost, in US dollars."""
+
 PROGRESS, TOOL_CALL = "progress", "tool_call"
 """The types of update that our kinds send: `text`; or `name`, `args`, `tool_call_id`, and
 `result` once there is one."""

@@ -1,35 +1,31 @@
-"""The main worker: has the caller, and bridges the call to whichever agent is active."""
+"""The main worker: has the caller, the conversation and, unless agents do, the voice."""
 
 import asyncio
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from pipecat.bus import (
-    BusActivateWorkerMessage,
-    BusDeactivateWorkerMessage,
     BusFrameMessage,
+    BusJobUpdateMessage,
     BusMessage,
     BusTTSSpeakMessage,
-    WorkerBus,
 )
-from pipecat.bus.bridge_processor import BusBridgeProcessor
 from pipecat.frames.frames import (
     BotSpeakingFrame,
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
     ErrorFrame,
-    Frame,
+    ExternalFunctionCall,
+    ExternalFunctionCallInProgressFrame,
+    ExternalFunctionCallResultFrame,
+    ExternalFunctionCallsStartedFrame,
     InterimTranscriptionFrame,
-    InterruptionFrame,
-    LLMConfigureOutputFrame,
     LLMContextFrame,
     LLMTextFrame,
-    LLMUpdateSettingsFrame,
-    PipelineFlushFrame,
     TranscriptionFrame,
     TTSSpeakFrame,
-    TTSUpdateSettingsFrame,
     UserSpeakingFrame,
     UserStartedSpeakingFrame,
 )
@@ -38,42 +34,29 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
+    LLMAssistantAggregator,
     LLMContextAggregatorPair,
     LLMUserAggregatorParams,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.processors.frameworks.rtvi.observer import RTVIObserverParams
-from pipecat.registry.types import WorkerReadyData
 from pipecat.services.ai_service import AIService
 from pipecat.services.stt_service import STTService
 from pipecat.services.tts_service import TTSService
 from pipecat.transports.base_transport import BaseTransport
-from pipecat.workers.llm import LLMWorkerActivationArgs
 
-from pipecat_workers_cli.workers.cues import opening_cue
-from pipecat_workers_cli.workers.turns import text_turns
+from pipecat_workers_cli.workers.jobs import TOOL_CALL, JobsEnd
+from pipecat_workers_cli.workers.turns import text_turns, trim
 from pipecat_workers_cli.workers.watch import watch_hearing, watch_speaking
 
 AUDIO_IN = 16_000  # Hz; what the VAD and the offline STT are trained on
 AUDIO_OUT = 24_000  # Hz; Pipecat's default, between telephone and studio
 SETUP_TIMEOUT = 12.0  # seconds; Cartesia gives up on a silent server after ten
+KEPT_MESSAGES = 400  # of a call's conversation: some hundred and fifty turns with their tools
 
 APOLOGY = "I'm sorry, something went wrong just now. Could you say that again?"
 FAREWELL = "I'm sorry, something here has failed, and this call can't go on. Goodbye."
 APOLOGY_EVERY = 10.0  # seconds; a provider that is down fails at each turn
-
-TO_AGENT = (
-    InterruptionFrame,
-    LLMContextFrame,
-    LLMUpdateSettingsFrame,
-    PipelineFlushFrame,
-    TTSUpdateSettingsFrame,
-)
-"""What goes round by way of the agent. All else stays in the main pipeline, so user audio
-and the frames about who is speaking neither load the bus nor wait for an agent."""
-
-COPIED_TO_AGENT = (BotStartedSpeakingFrame, BotStoppedSpeakingFrame, LLMConfigureOutputFrame)
-"""What the agent needs to know, but the main pipeline doesn't wait for."""
 
 FROM_WORKER = "worker"
 """The key in a frame's metadata under which the bridge notes whose frame it is."""
@@ -104,119 +87,83 @@ UNHEARD = RTVIObserverParams(
 the whole pipeline, a third of all that a turn in words costs."""
 
 
-class AgentBridge(BusBridgeProcessor):
-    """Stands where an LLM would stand: sends turns to the active agent, takes its answers.
-
-    Answers count only while their agent is active, so nothing stale is spoken. With no
-    agent active an interruption still reaches the speaker.
-    """
-
-    def __init__(self, *, bus: WorkerBus, worker_name: str) -> None:
-        super().__init__(bus=bus, worker_name=worker_name)
-        self.agent: str | None = None
-        self._to_agent = bus
-        self._source = worker_name
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Send a frame to the agent, or keep it in this pipeline, or both."""
-        if isinstance(frame, TO_AGENT) and self.agent is not None:
-            await super().process_frame(frame, direction)
-            return
-        await FrameProcessor.process_frame(self, frame, direction)
-        if isinstance(frame, COPIED_TO_AGENT):
-            copy = BusFrameMessage(source=self._source, frame=frame, direction=direction)
-            await self._to_agent.send(copy)
-        await self.push_frame(frame, direction)
-
-    async def on_bus_message(self, message: BusMessage) -> None:
-        """Follow who is active; let the active agent's frames into the pipeline."""
-        if isinstance(message, BusActivateWorkerMessage):
-            self.agent = message.target
-        elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self.agent:
-            self.agent = None
-        elif (
-            isinstance(message, BusFrameMessage)
-            and message.source == self.agent
-            and not isinstance(message.frame, COPIED_TO_AGENT)
-        ):
-            message.frame.metadata[FROM_WORKER] = message.source
-            await super().on_bus_message(message)
-
-
-class MainWorker(PipelineWorker):
-    """Owns the caller's transport, the conversation and, unless agents do, the voice.
-
-    The opener is activated once the client is there, this pipeline runs and the opener
-    is ready: sooner, its tools and its greeting would find nobody.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The caller's end of a call: how they are heard and answered, and who looks on.
 
     Attributes:
-        bridge: The way to the active agent.
-        conversation: All that was said, the only copy there is.
+        transport: The caller's path.
+        stt: Hears the caller; None for a call in words.
+        tts: Speaks; None if agents speak themselves or nobody does.
+        hearing: How the caller's turns are told apart; None for a call in words.
+        observers: Watch the main worker's frames.
+        on_bus: Told every message that the main worker sees on the bus; must not block.
+        idle_timeout: Seconds in which nobody says anything before the call is cancelled;
+            None waits for ever.
+        has_client: Whether an RTVI client is at the other end to be told of events.
+    """
+
+    transport: BaseTransport
+    stt: STTService | None = None
+    tts: TTSService | None = None
+    hearing: LLMUserAggregatorParams | None = None
+    observers: Sequence[BaseObserver] = ()
+    on_bus: Callable[[BusMessage], None] | None = None
+    idle_timeout: float | None = None
+    has_client: bool = True
+
+
+class MainWorker(JobsEnd, PipelineWorker):
+    """Owns the caller's transport, the conversation and, unless agents do, the voice.
+
+    Who answers is decided by what stands in the middle of its pipeline: a way to agents
+    (`BridgingMain`), or an LLM (`TalkingMain`).
+
+    Attributes:
+        conversation: All that was said, the only copy there is; its oldest turns are cut.
         client_connected: Set once the caller is there.
     """
 
     def __init__(
         self,
         name: str,
+        line: Line,
         *,
-        bus: WorkerBus,
-        transport: BaseTransport,
-        opener: str,
-        opening: str | None,
-        stt: STTService | None = None,
-        tts: TTSService | None = None,
-        hearing: LLMUserAggregatorParams | None = None,
-        observers: Sequence[BaseObserver] = (),
-        on_bus: Callable[[BusMessage], None] | None = None,
-        idle_timeout: float | None = None,
-        has_client: bool = True,
+        middle: Sequence[FrameProcessor],
+        conversation: LLMContext,
     ) -> None:
         """Assemble the main pipeline.
 
         Args:
             name: The worker's name on the bus.
-            bus: The call's bus.
-            transport: The caller's path.
-            opener: The agent that gets the call first.
-            opening: What the opener is told; None lets the caller speak first.
-            stt: Hears the caller; None for a call in words.
-            tts: Speaks for the agents; None if they speak themselves or nobody does.
-            hearing: How the caller's turns are told apart; None for a call in words.
-            observers: Watch this pipeline's frames.
-            on_bus: Told every message that this worker sees on the bus; must not block.
-            idle_timeout: Seconds in which nobody says anything before the call is
-                cancelled; None waits for ever.
-            has_client: Whether an RTVI client is at the other end to be told of events.
+            line: The caller's end.
+            middle: What answers a turn, between hearing and speaking.
+            conversation: A fresh one, with the tools that it begins with.
         """
-        self.bridge = AgentBridge(bus=bus, worker_name=name)
-        self._opener = opener
-        self._opening = opening
-        self._on_bus = on_bus
-        self._speaks = tts is not None
+        self._line = line
         self._apologise_from = 0.0
         self.client_connected = asyncio.Event()
-        self._opener_ready = asyncio.Event()
         self._opening_task: asyncio.Task[None] | None = None
         self._ending_task: asyncio.Task[None] | None = None
-        self.conversation = LLMContext()
+        self.conversation = conversation
         aggregators = LLMContextAggregatorPair(
-            self.conversation, user_params=hearing or text_turns()
+            conversation, user_params=line.hearing or text_turns()
         )
         pipeline = Pipeline(
             [
-                transport.input(),
-                *([stt] if stt else []),
+                line.transport.input(),
+                *([line.stt] if line.stt else []),
                 aggregators.user(),
-                self.bridge,
-                *([tts] if tts else []),
-                transport.output(),
+                *middle,
+                *([line.tts] if line.tts else []),
+                line.transport.output(),
                 aggregators.assistant(),
             ]
         )
         super().__init__(
             pipeline,
             name=name,
-            observers=list(observers),
+            observers=list(line.observers),
             params=PipelineParams(
                 audio_in_sample_rate=AUDIO_IN,
                 audio_out_sample_rate=AUDIO_OUT,
@@ -225,54 +172,77 @@ class MainWorker(PipelineWorker):
             ),
             # Nothing here asks for Pipecat's count of turns: `CallLog` has ours.
             enable_turn_tracking=False,
-            rtvi_observer_params=None if has_client else UNHEARD,
+            rtvi_observer_params=None if line.has_client else UNHEARD,
             setup_timeout_secs=SETUP_TIMEOUT,
-            idle_timeout_secs=idle_timeout,
+            idle_timeout_secs=line.idle_timeout,
             idle_timeout_frames=SIGNS_OF_LIFE,
         )
 
-        if stt is not None:
-            watch_hearing(aggregators.user(), partial(self._report, stt))
-        watch_speaking(transport.output(), partial(self._report, tts))
+        if line.stt is not None:
+            watch_hearing(aggregators.user(), partial(self._report, line.stt))
+        watch_speaking(line.transport.output(), partial(self._report, line.tts))
 
         @self.event_handler("on_pipeline_error")
         async def on_pipeline_error(_worker: PipelineWorker, frame: ErrorFrame) -> None:
             await self._tell_caller(frame)
 
-        @transport.event_handler("on_client_connected")
+        @line.transport.event_handler("on_client_connected")
         async def on_client_connected(_transport: BaseTransport, _client: object) -> None:
             self.client_connected.set()
 
+        @aggregators.assistant().event_handler("on_assistant_turn_stopped")
+        async def on_turn_stopped(assistant: LLMAssistantAggregator, _said: object) -> None:
+            if not assistant.has_function_calls_in_progress:
+                trim(conversation, KEPT_MESSAGES)
+
     @property
+    @abstractmethod
     def agent(self) -> str | None:
-        """The agent that has the call now, if any."""
-        return self.bridge.agent
+        """Who talks to the caller now, if anybody does."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Let the first to talk begin; the caller is there, and this pipeline runs."""
 
     async def start(self) -> None:
-        """Once this pipeline runs, give the call to the opener as soon as it can take it."""
+        """Once this pipeline runs, open the call as soon as the caller is there."""
         await super().start()
         self._opening_task = self.create_task(self._open(), "opening")
-        await self.watch_workers(self._opener)
 
     async def stop(self) -> None:
-        """Stop waiting for the opener or for last words, then stop as any worker does."""
+        """Stop waiting for the caller or for last words, then stop as any worker does."""
         for task in (self._opening_task, self._ending_task):
             if task is not None:
                 await self.cancel_task(task)
         self._opening_task = None
         await super().stop()
 
-    async def on_worker_ready(self, data: WorkerReadyData) -> None:
-        """Note that the opener is there."""
-        await super().on_worker_ready(data)
-        if data.worker_name == self._opener:
-            self._opener_ready.set()
-
     async def on_bus_message(self, message: BusMessage) -> None:
         """Show the message to whoever watches, then handle it."""
-        if self._on_bus is not None and not isinstance(message, BusFrameMessage):
-            self._on_bus(message)
+        if not isinstance(message, BusFrameMessage):
+            if self._line.on_bus is not None:
+                self._line.on_bus(message)
+            if isinstance(message, BusJobUpdateMessage):
+                await self._announce_tool(message.update or {})
         await super().on_bus_message(message)
+
+    async def _open(self) -> None:
+        await self.client_connected.wait()
+        await self.open()
+
+    async def _announce_tool(self, update: dict[str, Any]) -> None:
+        """Let a client hear of a tool that another worker's LLM called for a job."""
+        if update.get("type") != TOOL_CALL:
+            return
+        name, id = str(update.get("name")), str(update.get("tool_call_id"))
+        args = update.get("args")
+        if "result" in update:
+            result = update["result"]
+            await self.queue_frame(ExternalFunctionCallResultFrame(name, id, args, result))
+            return
+        calls = [ExternalFunctionCall(function_name=name, tool_call_id=id)]
+        await self.queue_frame(ExternalFunctionCallsStartedFrame(calls))
+        await self.queue_frame(ExternalFunctionCallInProgressFrame(name, id, args))
 
     async def _report(self, service: AIService | None, what: str) -> None:
         """Make an error of a failure that nobody reported; an agent's voice isn't known here."""
@@ -298,17 +268,11 @@ class MainWorker(PipelineWorker):
             self._ending_task = self.create_task(ending, "ending")
 
     async def _speak(self, text: str) -> None:
-        if self._speaks:
+        if self._line.tts is not None:
             await self.queue_frame(TTSSpeakFrame(text, append_to_context=False))
-        elif self.agent is not None:
+        elif self.agent not in (None, self.name):
             await self.send_bus_message(
                 BusTTSSpeakMessage(
                     source=self.name, target=self.agent, text=text, append_to_context=False
                 )
             )
-
-    async def _open(self) -> None:
-        await self.client_connected.wait()
-        await self._opener_ready.wait()
-        messages = [opening_cue(self._opening)] if self._opening else None
-        await self.activate_worker(self._opener, args=LLMWorkerActivationArgs(messages=messages))

@@ -4,7 +4,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
-from pipecat.frames.frames import FunctionCallResultProperties
+from pipecat.frames.frames import (
+    Frame,
+    FunctionCallResultProperties,
+    LLMContextFrame,
+    LLMTextFrame,
+)
+from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import FunctionCallParams, LLMService
 
 from pipecat_workers_cli.recipe.names import END
@@ -64,3 +70,27 @@ async def answer_goodbye(params: FunctionCallParams, *, spoke: bool) -> None:
         await params.result_callback({"ended": True}, properties=DONE)
     else:  # the goodbye is the LLM's answer to this result
         await params.result_callback({"ending": True, "now": "say goodbye in one sentence"})
+
+
+class Spoken:
+    """True once an LLM's response to the latest context has had words."""
+
+    def __init__(self, llm: LLMService) -> None:
+        """Listen to what `llm` is given and what it says."""
+        self._spoke = False
+
+        async def on_given(_llm: FrameProcessor, frame: Frame) -> None:
+            # Not at the response's first frame, for a tool may run before that is on its way.
+            if isinstance(frame, LLMContextFrame):
+                self._spoke = False
+
+        async def on_said(_llm: FrameProcessor, frame: Frame) -> None:
+            if isinstance(frame, LLMTextFrame) and frame.text.strip():
+                self._spoke = True
+
+        llm.add_event_handler("on_before_process_frame", on_given)
+        llm.add_event_handler("on_before_push_frame", on_said)
+
+    def __bool__(self) -> bool:
+        """Tell whether it has."""
+        return self._spoke

@@ -37,7 +37,7 @@ def plan(recipe_file):
 
 
 def llms(plan):
-    return [(agent.llm.provider, agent.llm.model, agent.llm.why) for agent in plan.agents]
+    return [(agent.llm.provider, agent.llm.model, agent.llm.why) for agent in plan.workers]
 
 
 def spoken(plan):
@@ -47,7 +47,7 @@ def spoken(plan):
 def test_a_call_in_words_has_neither_ears_nor_a_voice(plan):
     words = plan(speech=False)
     assert (words.stt, words.tts, spoken(words)) == (None, None, [])
-    assert [agent.tts for agent in words.agents] == [None, None]
+    assert [agent.tts for agent in words.workers] == [None, None]
     assert [choice.role for choice in words.choices()] == [Role.LLM]
 
 
@@ -71,7 +71,7 @@ def test_the_first_that_speaks_of_an_llm_wins(plan):
 
 def test_a_workers_settings_are_its_own(plan):
     ann = 'llm = { use = "openai", temperature = 0.2 }'
-    first, second = plan(ann=ann, services=NOTHING_TYPED).agents
+    first, second = plan(ann=ann, services=NOTHING_TYPED).workers
     assert dict(first.llm.settings) == {"temperature": 0.2}
     assert second.llm.provider == "scripted"
 
@@ -90,7 +90,7 @@ def test_a_workers_settings_are_its_own(plan):
 def test_the_shared_voice_is_mains_else_the_openers(main, ann, voice, plan):
     found = plan(main=main, ann=ann, bob='voice = "joe-high"')
     assert spoken(found) == [("piper", voice)]
-    assert [agent.tts for agent in found.agents] == [None, None]
+    assert [agent.tts for agent in found.workers] == [None, None]
 
 
 def test_the_opener_is_who_the_recipe_says(plan):
@@ -125,13 +125,13 @@ def test_for_a_caller_who_reads_nobody_speaks_and_all_else_stays(plan):
     assert spoken(reading) == []
     assert reading.stt == found.stt
     assert llms(reading) == llms(found)
-    assert [agent.recipe for agent in reading.agents] == [agent.recipe for agent in found.agents]
+    assert [agent.recipe for agent in reading.workers] == [agent.recipe for agent in found.workers]
 
 
 def test_an_agents_persona_is_its_table(plan):
     ann = 'prompt = "Be Ann."\nsummary = "knows prices"\nscript = [{ say = "Yes." }]'
     found = plan(ann=ann)
-    first, second = (found.persona(agent) for agent in found.agents)
+    first, second = (worker.persona for worker in found.workers)
     assert (first.name, first.prompt, first.summary) == ("ann", "Be Ann.", "knows prices")
     assert [rule.say for rule in first.script] == ["Yes."]
     assert (second.name, second.prompt, second.script) == ("bob", "", ())

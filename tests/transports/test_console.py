@@ -21,7 +21,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.transports.console import ConsoleTransport
-from pipecat_workers_cli.workers.main import text_turns
+from pipecat_workers_cli.workers.turns import text_turns
 
 
 class Line:

@@ -21,7 +21,8 @@ from pipecat_workers_cli.services.providers import Persona
 from pipecat_workers_cli.services.scripted import ScriptedLLMService
 from pipecat_workers_cli.transports.console import ConsoleTransport
 from pipecat_workers_cli.workers.agent import Agent
-from pipecat_workers_cli.workers.main import MainWorker
+from pipecat_workers_cli.workers.bridging import BridgingMain
+from pipecat_workers_cli.workers.main import Line
 
 DOWNSTREAM = FrameDirection.DOWNSTREAM
 
@@ -60,7 +61,7 @@ class Bench:
         output: What arrived at the transport's output.
     """
 
-    def __init__(self, main: MainWorker, bus: LocalBus, output: Frames) -> None:
+    def __init__(self, main: BridgingMain, bus: LocalBus, output: Frames) -> None:
         self.main = main
         self.bus = bus
         self.output = output
@@ -109,7 +110,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """Run a main worker for a call in words beside others; gives it once its pipeline runs."""
     bus, transport = LocalBus(), ConsoleTransport()
-    main = MainWorker("main", bus=bus, transport=transport, opener=opener, opening=opening)
+    main = BridgingMain("main", Line(transport=transport), bus=bus, opener=opener, opening=opening)
     output = Frames(transport.output())
     async with running([main, *others], bus):
         await output.first(StartFrame)

@@ -27,7 +27,8 @@ from pipecat.workers.runner import WorkerRunner
 
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.transports.console import ConsoleTransport
-from pipecat_workers_cli.workers.main import APOLOGY, FAREWELL, FROM_WORKER, MainWorker
+from pipecat_workers_cli.workers.bridging import BridgingMain
+from pipecat_workers_cli.workers.main import APOLOGY, FAREWELL, FROM_WORKER, Line
 from tests.workers.conftest import Bench, Frames, agent, bench
 
 SILENCE = bytes(640)
@@ -118,7 +119,7 @@ class LateCaller(ConsoleTransport):
 @pytest.mark.parametrize("order", [*permutations(("client", "pipeline", "opener"))])
 async def test_the_opener_gets_the_call_once_all_three_are_there(order):
     bus, transport = LocalBus(), LateCaller()
-    main = MainWorker("main", bus=bus, transport=transport, opener="ann", opening="Begin.")
+    main = BridgingMain("main", Line(transport=transport), bus=bus, opener="ann", opening="Begin.")
     ann = agent("ann")
     output, thoughts = Frames(transport.output()), Frames(ann.llm)
     pipeline = Bench(main, bus, output)

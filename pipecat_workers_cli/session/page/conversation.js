@@ -12,7 +12,7 @@ export class Conversation {
   #own = false; // the server tells of workers: its entries are better than RTVI's
   #asked = null; // when the caller's turn ended
   #turn = "listening";
-  #jobs = new Map(); // id of a running job → its note
+  #jobs = new Map(); // id and worker of a running job → its note
   #lastError = { text: "", at: 0 };
 
   /**
@@ -116,10 +116,11 @@ export class Conversation {
     this.#on.crew.job(entry);
     if (entry.state === "update") return;
     const text = `job for ${entry.name}: ${entry.state}`;
-    const note = this.#jobs.get(entry.id);
+    const key = `${entry.id} ${entry.name}`; // the workers of a job group share an id
+    const note = this.#jobs.get(key);
     if (note) note.textContent = text;
-    else this.#jobs.set(entry.id, this.#transcript.note("job", text));
-    if (entry.state !== "started") this.#jobs.delete(entry.id);
+    else this.#jobs.set(key, this.#transcript.note("job", text));
+    if (entry.state !== "started") this.#jobs.delete(key);
   }
 
   #tool({ worker, name, args }) {

@@ -7,7 +7,7 @@ const MOST_JOBS = 50;
 export class Crew {
   #parts;
   #workers = new Map(); // name → its element
-  #jobs = new Map(); // id → {item, timer}
+  #jobs = new Map(); // id and worker → {item, timer}
   #active = null;
 
   /** @param {{crew: HTMLElement, workers: HTMLElement, lamp: HTMLElement, work: HTMLElement,
@@ -62,29 +62,30 @@ export class Crew {
 
   /** Takes up one entry about a job (`{id, name, state}`). */
   job({ id, name, state }) {
-    const known = this.#jobs.get(id);
+    const key = `${id} ${name}`; // the workers of a job group share an id
+    const known = this.#jobs.get(key);
     if (!known && (FINISHED.has(state) || this.#jobs.size >= MOST_JOBS)) return;
-    const job = known ?? this.#newJob(id, name);
+    const job = known ?? this.#newJob(key, name);
     job.item.dataset.state = state;
     job.item.lastElementChild.textContent = state === "update" ? "at work" : state;
-    if (FINISHED.has(state)) job.timer ??= setTimeout(() => this.#drop(id), STAYS_MS);
+    if (FINISHED.has(state)) job.timer ??= setTimeout(() => this.#drop(key), STAYS_MS);
     this.#mark();
   }
 
-  #newJob(id, name) {
+  #newJob(key, name) {
     const item = document.createElement("li");
     const [who, state] = [document.createElement("b"), document.createElement("span")];
     who.textContent = name ?? "job";
     item.append(who, state);
     this.#parts.jobs.append(item);
     const job = { item, name, timer: null };
-    this.#jobs.set(id, job);
+    this.#jobs.set(key, job);
     return job;
   }
 
-  #drop(id) {
-    this.#jobs.get(id)?.item.remove();
-    this.#jobs.delete(id);
+  #drop(key) {
+    this.#jobs.get(key)?.item.remove();
+    this.#jobs.delete(key);
     this.#mark();
   }
 
@@ -100,9 +101,9 @@ export class Crew {
   /** The call is over: nobody is active, nothing runs. */
   rest() {
     this.activate(null);
-    for (const [id, { timer }] of [...this.#jobs]) {
+    for (const [key, { timer }] of [...this.#jobs]) {
       clearTimeout(timer);
-      this.#drop(id);
+      this.#drop(key);
     }
   }
 
