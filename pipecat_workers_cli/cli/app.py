@@ -14,7 +14,7 @@ import typer
 from pipecat_workers_cli.cli.arguments import EnvFile, LogFile, LogLevel, Quiet, Verbose
 from pipecat_workers_cli.cli.completions import completions
 from pipecat_workers_cli.cli.doctor import doctor
-from pipecat_workers_cli.cli.patterns import handoff, run
+from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
 from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.usage import UsageError, explain_usage
@@ -30,12 +30,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(rich_help_panel="Patterns")(handoff)
+app.command(rich_help_panel="Patterns")(debate)
+app.command(rich_help_panel="Patterns")(code)
+app.command(rich_help_panel="Patterns")(sensor)
 app.command(rich_help_panel="Recipes")(run)
 app.add_typer(recipe_app, name="recipe", rich_help_panel="Recipes")
 app.command(rich_help_panel="Tools")(doctor)
 app.command(rich_help_panel="Tools")(completions)
 
-HAND_ON = ("handoff", "run")  # what follows `--` to Pipecat's runner
+HAND_ON = ("handoff", "debate", "code", "sensor", "run")  # what follows `--` to Pipecat's runner
 
 
 def print_version(wanted: bool) -> None:

@@ -1,8 +1,12 @@
 """The commands that hold calls: a pattern is a shipped recipe with options of its own."""
 
+import json
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +15,14 @@ from pipecat_workers_cli.cli.arguments import takes_call_options
 from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.options import CallOptions
+from pipecat_workers_cli.options import CallOptions, Trust
+
+
+class Engine(StrEnum):
+    """What answers questions about code."""
+
+    CLAUDE = "claude"
+    SEARCH = "search"
 
 
 @takes_call_options
@@ -23,9 +34,131 @@ def handoff(
     ] = False,
 ) -> None:
     """A greeter and a support agent hand one voice call to each other."""
-    if tts_per_worker:
-        options = replace(options, sets=(*options.sets, "main.tts_per_worker=true"))
-    hold_calls(Terminal.of(context), "handoff", options)
+    sets = {"main.tts_per_worker": tts_per_worker or None}
+    hold_calls(Terminal.of(context), "handoff", with_sets(options, sets))
+
+
+@takes_call_options
+def debate(
+    context: typer.Context,
+    options: CallOptions,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            min=0.1,
+            metavar="S",
+            help="How long all three may take.",
+            show_default="30",
+        ),
+    ] = None,
+) -> None:
+    """A moderator asks an advocate, a critic and an analyst at once and weighs the answers."""
+    sets = {"main.jobs.debate.timeout": timeout}
+    hold_calls(Terminal.of(context), "debate", with_sets(options, sets))
+
+
+@takes_call_options
+def code(
+    context: typer.Context,
+    options: CallOptions,
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The code's folder.", show_default="$PROJECT_PATH, else the working directory"
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(
+            "--engine",
+            help="claude (Claude Agent SDK) or search (over the files, no key).",
+            show_default="claude with its key, unless --services offline",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME", help="Of --engine claude.", show_default="sonnet"),
+    ] = None,
+    max_turns: Annotated[
+        int | None,
+        typer.Option(
+            "--max-turns",
+            min=1,
+            metavar="N",
+            help="Steps of --engine claude a question.",
+            show_default="10",
+        ),
+    ] = None,
+    allow_bash: Annotated[
+        bool,
+        typer.Option("--allow-bash", help="Let --engine claude run shell commands, unfenced."),
+    ] = False,
+) -> None:
+    """Ask aloud about the code in a folder: a voice agent and a code worker."""
+    option = "workers.coder.options"
+    sets = {
+        f"{option}.path": None if path is None else str(path),
+        f"{option}.engine": engine,
+        f"{option}.model": model,
+        f"{option}.max_turns": max_turns,
+    }
+    options = replace(with_sets(options, sets), trust=Trust(bash=allow_bash))
+    hold_calls(Terminal.of(context), "code", options)
+
+
+@takes_call_options
+def sensor(
+    context: typer.Context,
+    options: CallOptions,
+    start_temp: Annotated[
+        float | None,
+        typer.Option(
+            "--start-temp",
+            metavar="CELSIUS",
+            help="What the thermometer begins with.",
+            show_default="22.0",
+        ),
+    ] = None,
+    sample_period: Annotated[
+        float | None,
+        typer.Option(
+            "--sample-period", metavar="S", help="Between two readings.", show_default="1.0"
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate",
+            metavar="SHARE",
+            help="Of the way to the target, a sample.",
+            show_default="0.05",
+        ),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            "--noise",
+            metavar="CELSIUS",
+            help="Standard deviation of a reading.",
+            show_default="0.1",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", help="The same noise each time."),
+    ] = None,
+) -> None:
+    """A voice agent and the controller of a thermometer with an LLM of its own."""
+    option = "workers.controller.options"
+    sets = {
+        f"{option}.start_temp": start_temp,
+        f"{option}.sample_period": sample_period,
+        f"{option}.rate": rate,
+        f"{option}.noise": noise,
+        f"{option}.seed": seed,
+    }
+    hold_calls(Terminal.of(context), "sensor", with_sets(options, sets))
 
 
 @takes_call_options
@@ -42,6 +175,15 @@ def run(
 ) -> None:
     """Hold calls by a recipe."""
     hold_calls(Terminal.of(context), recipe, options)
+
+
+def with_sets(options: CallOptions, sets: Mapping[str, object]) -> CallOptions:
+    """Add a pattern's own options, each short for a `--set`; what is None wasn't typed.
+
+    A `--set` that was typed stands after them, and wins.
+    """
+    typed = (f"{key}={json.dumps(value)}" for key, value in sets.items() if value is not None)
+    return replace(options, sets=(*typed, *options.sets))
 
 
 def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
