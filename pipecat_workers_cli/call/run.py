@@ -104,7 +104,14 @@ async def open_call(
         )
         call.main, workers = await build_workers(plan, line, bus=bus)
         names = [worker.name for worker in recipe.workers]
-        tap.open_call(call.id, bus, recipe=recipe.name, workers=names, main=recipe.main.name)
+        tap.open_call(
+            call.id,
+            bus,
+            recipe=recipe.name,
+            workers=names,
+            main=recipe.main.name,
+            main_talks=plan.llm is not None,
+        )
 
         @call.main.event_handler("on_setup_timeout")
         async def on_setup_timeout(_main: MainWorker) -> None:

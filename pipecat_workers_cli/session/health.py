@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 
 LOWEST_PYTHON = (3, 11)
 PIPECAT = "1.14"  # the minor release whose public names this package uses
-RECIPE_OF_COMMAND: Mapping[str, str | None] = {"handoff": "handoff", "run": None}
+RECIPE_OF_COMMAND: Mapping[str, str | None] = {
+    "handoff": "handoff",
+    "debate": "debate",
+    "code": "code",
+    "sensor": "sensor",
+    "run": None,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class CallTraffic:
-    """What is known of an open call; `since` is in seconds of `time.monotonic`."""
+    """What is known of an open call; `since` is in seconds of `time.monotonic`.
+
+    `talker` is the main worker's name, if it talks to the caller itself.
+    """
 
     call: str
     recipe: str
@@ -173,6 +176,7 @@ class CallTraffic:
     turns: int
     tallies: Tallies
     jobs: Iterable[Job] = ()
+    talker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +253,9 @@ def summarise(
         began: When the tap was made, in seconds of `time.monotonic`.
         now: The moment of the snapshot, likewise.
     """
-    active = {call.call: active_workers(call.tallies) for call in calls}
+    active = {
+        call.call: (call.talker,) if call.talker else active_workers(call.tallies) for call in calls
+    }
     in_calls = [name for names in active.values() for name in names]
     return Snapshot(
         uptime=now - began,

@@ -37,6 +37,7 @@ class _OpenCall:
     recipe: str
     since: float
     jobs: JobLog
+    talker: str | None
     turns: int = 0
 
 
@@ -61,7 +62,14 @@ class Tap:
         self._samples: deque[tuple[float, dict[EdgeKey, int]]] = deque([(self._began, {})])
 
     def open_call(
-        self, call: str, bus: LocalBus, *, recipe: str, workers: Sequence[str], main: str
+        self,
+        call: str,
+        bus: LocalBus,
+        *,
+        recipe: str,
+        workers: Sequence[str],
+        main: str,
+        main_talks: bool = False,
     ) -> None:
         """Begin to watch a call.
 
@@ -71,8 +79,10 @@ class Tap:
             recipe: The name of what it runs.
             workers: Its workers' names, in the recipe's order, without the main worker's.
             main: The main worker's name.
+            main_talks: Whether it talks to the caller itself, and is active all the time.
         """
-        self._open[call] = _OpenCall(call, bus, recipe, time.monotonic(), JobLog(bus))
+        talker = main if main_talks else None
+        self._open[call] = _OpenCall(call, bus, recipe, time.monotonic(), JobLog(bus), talker)
         for name in (main, *workers):
             if len(self._speech) < WORKERS:
                 self._speech.setdefault(name, Speech(main=name == main))
@@ -128,7 +138,7 @@ class Tap:
         counted_at, counts = self._samples[0]
         snapshot = summarise(
             [
-                CallTraffic(c.call, c.recipe, c.since, c.turns, c.bus.tallies, c.jobs)
+                CallTraffic(c.call, c.recipe, c.since, c.turns, c.bus.tallies, c.jobs, c.talker)
                 for c in self._open.values()
             ],
             speech=self._speech,

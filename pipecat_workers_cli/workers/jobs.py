@@ -7,6 +7,7 @@ answer: one job at a time, in the order in which they came.
 """
 
 import asyncio
+import contextlib
 import functools
 from abc import abstractmethod
 from collections import OrderedDict
@@ -30,6 +31,7 @@ from pipecat.pipeline.job_context import (
     JobStatus,
     resolve_job_params,
 )
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.registry.types import WorkerReadyData
 from pipecat.workers.base_worker import BaseWorker
 
@@ -124,16 +126,17 @@ class JobsEnd(BaseWorker):
     async def absent(self, names: Sequence[str]) -> list[str]:
         """Return those of `names` that no worker has, after waiting a moment for them."""
         missing = [name for name in names if name not in self.registry]
-        if not missing:
-            return []
         arrivals = [await self._arrival(name) for name in missing]
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ABSENT_AFTER):
                 for arrival in arrivals:
                     await arrival.wait()
-        except TimeoutError:
-            return [name for name in missing if name not in self.registry]
-        return []
+        return [name for name in names if name not in self.registry or self._has_left(name)]
+
+    def _has_left(self, name: str) -> bool:
+        """Tell of a worker of this runner that it stopped; the registry still lists it."""
+        worker = self.worker_runner.get_worker(name)
+        return isinstance(worker, PipelineWorker) and worker.has_finished()
 
     async def _wait_workers_ready(self, worker_names: list[str]) -> asyncio.Future[Any]:
         """Pipecat's own adds a watcher for each job and never takes one away.

@@ -1,6 +1,7 @@
 """The known troubles of handing a call from one agent to another must not be here."""
 
 import asyncio
+import time
 
 from tests.call.conftest import open_words_call
 
@@ -106,6 +107,23 @@ async def test_a_transfer_to_nobody_keeps_the_caller_with_the_old_agent(recipe_f
         await call.opened()
         happened = await call.say("nobody, please")
         assert "transfer" not in [entry.event for entry in happened]
+        again = await call.say("still there?")
+    assert bots(again) == [("first", "First heard: still there?")]
+
+
+async def test_a_transfer_to_an_agent_that_is_gone_keeps_the_caller_and_says_so(recipe_file):
+    async with open_words_call(recipe_file(TALKATIVE)) as call:
+        await call.opened()
+        gone = call.call.main.worker_runner.get_worker("second")
+        await gone.cancel()
+        await asyncio.wait_for(gone.wait(), 5)
+        began = time.monotonic()
+        happened = await call.say("over, please")
+        assert time.monotonic() - began < 2
+        assert "transfer" not in [entry.event for entry in happened]
+        [(worker, told)] = bots(happened)
+        assert worker == "first"
+        assert "second is not there now" in told
         again = await call.say("still there?")
     assert bots(again) == [("first", "First heard: still there?")]
 
