@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,6 +19,7 @@ LOOKS_LIKE_A_KEY = re.compile(
     r"\b(sk|pk|rk)[-_][A-Za-z0-9_*-]{6,}|(?<=Bearer )\S+"
     r"|[^\s*]{0,40}\*{4,}[^\s*]{0,40}"  # a provider's own way of showing part of a key
 )
+KEY_BEGINS = re.compile(r"\b[spr]k[-_]")  # quick to tell that there is none
 QUIET: dict[str | None, str | int | bool] = {
     "": "ERROR",
     "pipecat_workers_cli": "WARNING",
@@ -30,11 +32,28 @@ SHORTEST_SECRET = 6  # characters; shorter values would strike out ordinary word
 
 def redact(text: str) -> str:
     """Strike out keys, tokens and passwords: of the environment, in URLs, by their look."""
-    for name, value in os.environ.items():
-        if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET:
-            text = text.replace(value, "***")
-    text = PASSWORD_IN_URL.sub(r"\g<scheme>***@", text)
-    return LOOKS_LIKE_A_KEY.sub("***", text)
+    return redactor()(text)
+
+
+def redactor() -> Callable[[str], str]:
+    """Return what does as `redact`, for many texts: it knows the environment of this moment."""
+    secrets = {value for name, value in os.environ.items() if SECRET_NAME.search(name)}
+    # The longest first: one may begin like another.
+    longest_first = sorted((s for s in secrets if len(s) >= SHORTEST_SECRET), key=len, reverse=True)
+    known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def strike(text: str) -> str:
+        if len(text) < SHORTEST_SECRET:
+            return text
+        if known is not None:
+            text = known.sub("***", text)
+        if "@" in text:
+            text = PASSWORD_IN_URL.sub(r"\g<scheme>***@", text)
+        if "****" in text or "Bearer" in text or KEY_BEGINS.search(text):
+            text = LOOKS_LIKE_A_KEY.sub("***", text)
+        return text
+
+    return strike
 
 
 def set_up_logs(level: str | None, log_file: Path | None) -> None:

@@ -15,7 +15,7 @@ from pipecat.bus import AsyncQueueBus, BusFrameMessage, BusMessage
 from pipecat.frames.frames import AudioRawFrame, Frame
 from pipecat.processors.frame_processor import FrameDirection
 
-RECENT_MESSAGES = 2_000  # a few seconds of the busiest job stream; only references are held
+RECENT_MESSAGES = 4_000  # most of a second of what a bus carries at most; references alone
 TALLIES = 1_000  # distinct keys; a call of ten workers has about two hundred
 OTHERS = "(others)"
 """Source and target of what came after `TALLIES` distinct keys were taken."""
@@ -67,8 +67,8 @@ class LocalBus(AsyncQueueBus):
 
     Attributes:
         tallies: What crossed, by the fields of a `Key`; at most `TALLIES` and a few.
-        recent: The latest messages that carry no frame, with the time each came
-            (`time.monotonic`), oldest first.
+        recent: The latest messages, with the time each came (`time.monotonic`), oldest
+            first. Audio is counted only.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class LocalBus(AsyncQueueBus):
     @property
     def noted(self) -> int:
         """How many messages were ever put into `recent`: tells what is new, what was missed."""
-        return sum(tally.count for key, tally in self.tallies.items() if key[3] is None)
+        return sum(tally.count for tally in self.tallies.values() if not tally.audio)
 
     async def publish(self, message: BusMessage) -> None:
         """Deliver a message to all subscribers.
@@ -110,14 +110,15 @@ class LocalBus(AsyncQueueBus):
             key = (type(frame), message.source, message.target, message.direction is DOWNSTREAM)
         else:
             key = (type(message), message.source, message.target, None)
-            self.recent.append((now, message))
         try:
             tally = self.tallies[key]
         except KeyError:
             tally = self._open_tally(Key(*key))
         tally.count += 1
         tally.last = now
-        if tally.audio and isinstance(frame, AudioRawFrame):
+        if not tally.audio:
+            self.recent.append((now, message))
+        elif isinstance(frame, AudioRawFrame):
             tally.bytes += len(frame.audio)
             if frame.sample_rate:
                 tally.seconds += frame.num_frames / frame.sample_rate

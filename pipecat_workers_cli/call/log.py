@@ -1,10 +1,10 @@
 """What happened in a call, told as entries, and whether the last turn has been answered."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.bus import (
     BusActivateWorkerMessage,
     BusEndMessage,
@@ -19,27 +19,26 @@ from pipecat.bus import (
     BusMessage,
 )
 from pipecat.frames.frames import (
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
     ErrorFrame,
     Frame,
     FunctionCallCancelFrame,
     FunctionCallInProgressFrame,
     FunctionCallResultFrame,
-    InterruptionFrame,
     LLMContextAssistantTurnFrame,
+    LLMContextFrame,
     LLMContextUserTurnFrame,
-    LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     TTSSpeakFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.pipeline.job_context import JobStatus
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 
+from pipecat_workers_cli.call.waits import Waits
 from pipecat_workers_cli.logs import redact
-from pipecat_workers_cli.recipe.names import END, TRANSFER
+from pipecat_workers_cli.traffic.classify import plain
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.jobs import STATES, JobState
 from pipecat_workers_cli.workers.jobs import ANSWER, COST, ERROR, TOOL_CALL
@@ -53,6 +52,7 @@ class CallLog(BaseObserver):
     first pushed.
 
     Attributes:
+        began: When the call began, in seconds of `time.monotonic`.
         failure: What the last error since the latest turn said; an answer that it cut short
             does not take it back.
     """
@@ -75,16 +75,19 @@ class CallLog(BaseObserver):
         self._call = call
         self._main = main
         self._emit = emit
-        self._began = time.monotonic()
+        self.began = time.monotonic()
         self._speaker: str | None = None
         self._turns = 0
         self.failure: str | None = None
-        self._waits = _Waits()
-        self._jobs: set[tuple[str, str]] = set()
+        self._waits = Waits()
+        self._agent: str | None = None
+        self._jobs: dict[tuple[str, str], float] = {}
+        self._tools: dict[str, float] = {}
+        self._given: list[Any] = []
 
     def tell(self, **fields: object) -> None:
         """Emit an entry of this call, at this moment."""
-        at_ms = round((time.monotonic() - self._began) * 1000)
+        at_ms = round((time.monotonic() - self.began) * 1000)
         self._emit(Entry(call=self._call, at_ms=at_ms, **fields))  # type: ignore[arg-type]
 
     async def settled(self) -> None:
@@ -103,6 +106,7 @@ class CallLog(BaseObserver):
     def on_bus(self, message: BusMessage) -> None:
         """Take note of a message on the bus: who gets the call, and that it ends."""
         if isinstance(message, BusActivateWorkerMessage):
+            self._agent = message.target
             if message.source != self._main:
                 metadata = (message.args or {}).get("metadata") or {}
                 self.tell(
@@ -127,6 +131,8 @@ class CallLog(BaseObserver):
             self.tell(event="user", text=frame.text)
         elif isinstance(frame, ErrorFrame):
             self._tell_error(frame)
+        elif isinstance(frame, LLMContextFrame):
+            self._tell_context(frame.context)
         elif data.direction is FrameDirection.DOWNSTREAM:  # the other half of a broadcast
             self._tell_downstream(frame)
 
@@ -137,22 +143,65 @@ class CallLog(BaseObserver):
             self._turns += 1
             self.tell(event="bot", worker=self._speaker, text=frame.text.strip(), turn=self._turns)
             self._waits.answered()
+        elif isinstance(frame, FunctionCallResultFrame | FunctionCallCancelFrame):
+            self._tell_tool_end(frame)
         elif isinstance(frame, FunctionCallInProgressFrame):
+            self._tools[frame.tool_call_id] = time.monotonic()
             self.tell(
                 event="tool",
                 worker=frame.metadata.get(FROM_WORKER, self._main),
                 name=frame.function_name,
                 args=dict(frame.arguments),
+                id=frame.tool_call_id,
             )
         elif isinstance(frame, TTSSpeakFrame):  # said without a turn, such as a filler
             self.tell(
                 event="bot", worker=frame.metadata.get(FROM_WORKER, self._main), text=frame.text
             )
 
+    def _tell_tool_end(self, frame: FunctionCallResultFrame | FunctionCallCancelFrame) -> None:
+        began = self._tools.pop(frame.tool_call_id, None)
+        if began is None:
+            return
+        ended = isinstance(frame, FunctionCallResultFrame)
+        self.tell(
+            event="tool",
+            worker=frame.metadata.get(FROM_WORKER, self._main),
+            name=frame.function_name,
+            id=frame.tool_call_id,
+            state="completed" if ended else "cancelled",
+            result=plain(frame.result) if ended else None,
+            took_ms=_since(began),
+        )
+
+    def _tell_context(self, context: LLMContext) -> None:
+        """Tell what an LLM is given, as far as it is not what one was given before."""
+        messages = [plain(message) for message in context.get_messages()]
+        same = 0
+        for old, new in zip(self._given, messages, strict=False):
+            if old != new:
+                break
+            same += 1
+        self._given = messages
+        tools = context.tools
+        self.tell(
+            event="context",
+            worker=self._agent or self._main,
+            payload={
+                "of": len(messages),
+                "since": same,
+                "messages": messages[same:],
+                "tools": [schema.name for schema in tools.standard_tools]
+                if isinstance(tools, ToolsSchema)
+                else [],
+            },
+        )
+
     def _follow_job(self, message: BusMessage) -> None:
         match message:
             case BusJobRequestMessage():
-                self._tell_job(message.job_id, message.target, "started", args=message.payload)
+                given = {"worker": message.source, "args": message.payload}
+                self._tell_job(message.job_id, message.target, "started", **given)
             case BusJobUpdateMessage() | BusJobUpdateUrgentMessage():
                 self._tell_update(message.job_id, message.source, message.update or {})
             case BusJobStreamDataMessage():
@@ -173,18 +222,25 @@ class CallLog(BaseObserver):
     def _tell_update(self, id: str, worker: str, update: dict[str, Any]) -> None:
         if update.get("type") != TOOL_CALL:
             self._tell_job(id, worker, "update", text=update.get("text"))
-        elif "result" not in update:
-            self.tell(event="tool", worker=worker, name=update.get("name"), args=update.get("args"))
+            return
+        call_id = str(update.get("tool_call_id"))
+        told = {"worker": worker, "name": update.get("name"), "id": call_id}
+        if "result" not in update:
+            self._tools[call_id] = time.monotonic()
+            self.tell(event="tool", args=update.get("args"), **told)
+        elif began := self._tools.pop(call_id, None):
+            result = {"state": "completed", "result": plain(update["result"])}
+            self.tell(event="tool", took_ms=_since(began), **told, **result)
 
     def _tell_job(self, id: str, worker: str | None, state: JobState, **more: Any) -> None:
         """Tell of a job's state, but of one end only: a cancelled worker still answers."""
         key = (id, worker or "")
         if state == "started":
-            self._jobs.add(key)
+            self._jobs[key] = time.monotonic()
         elif key not in self._jobs:
             return
         elif state != "update":
-            self._jobs.discard(key)
+            more["took_ms"] = _since(self._jobs.pop(key))
         self.tell(event="job", id=id, name=worker, state=state, **more)
 
     def _tell_error(self, frame: ErrorFrame) -> None:
@@ -195,85 +251,5 @@ class CallLog(BaseObserver):
         self._waits.answered()
 
 
-class _Waits:
-    """What a turn still waits for: an answer, a response, tools, a handover, speech."""
-
-    def __init__(self) -> None:
-        self.quiet = asyncio.Event()
-        self._answered = False
-        self._underway = 0
-        self._responses = 0
-        self._tools: dict[str, str] = {}
-        self._run_owed = False
-        self._ending = False
-        self._speaking = False
-
-    def send_turn(self) -> None:
-        self._underway += 1
-        self.begin_turn()
-
-    def begin_turn(self) -> None:
-        self._answered = False
-        self.quiet.clear()
-
-    def answered(self) -> None:
-        self._answered = True
-        self._settle()
-
-    def handed_over(self) -> None:
-        self._answered = False
-        self._run_owed = True
-        self._settle()
-
-    def ended(self) -> None:
-        self.quiet.set()
-
-    def note(self, frame: Frame) -> None:
-        match frame:
-            case RTVISendTextFrame():
-                self._underway = max(0, self._underway - 1)
-                self.begin_turn()
-            case LLMContextUserTurnFrame():
-                self.begin_turn()
-            case InterruptionFrame():
-                self._responses = 0
-                self._run_owed = self._ending = False
-            case LLMFullResponseStartFrame():
-                self._responses += 1
-                self._run_owed = False
-            case LLMFullResponseEndFrame():
-                self._responses = max(0, self._responses - 1)
-            case FunctionCallInProgressFrame():
-                self._tools[frame.tool_call_id] = frame.function_name
-            case FunctionCallResultFrame():
-                self._finish_tool(frame)
-            case FunctionCallCancelFrame():
-                self._tools.pop(frame.tool_call_id, None)
-            case BotStartedSpeakingFrame():
-                self._speaking = True
-            case BotStoppedSpeakingFrame():
-                self._speaking = False
-            case _:
-                return
-        self._settle()
-
-    def _finish_tool(self, frame: FunctionCallResultFrame) -> None:
-        name = self._tools.pop(frame.tool_call_id, None)
-        runs = frame.properties is None or frame.properties.run_llm is not False
-        # After a transfer another agent speaks; after a goodbye the call ends.
-        self._run_owed = self._run_owed or name == TRANSFER or (name is not None and runs)
-        self._ending = self._ending or name == END
-
-    def _settle(self) -> None:
-        waiting = (
-            self._underway,
-            self._responses,
-            self._tools,
-            self._run_owed,
-            self._ending,
-            self._speaking,
-        )
-        if self._answered and not any(waiting):
-            self.quiet.set()
-        else:
-            self.quiet.clear()
+def _since(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 1)

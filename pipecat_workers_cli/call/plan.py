@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
 from pipecat_workers_cli.call.resolve import find_kind
 from pipecat_workers_cli.checks import State
@@ -130,6 +132,25 @@ def plan_call(
     if main.tts_per_worker:
         return replace(plan, tts=None, voice=None)
     return replace(plan, workers=plan.without_voices().workers)
+
+
+def introduce(plan: Plan) -> dict[str, Any]:
+    """Return what a call's first entry says of it: which recipe, who is there, who serves it."""
+    recipe = plan.loaded.recipe
+    main = recipe.main
+    workers: list[dict[str, str | None]] = [
+        {"name": main.name, "kind": "main", "prompt": main.prompt}
+    ]
+    workers += [
+        {"name": w.name, "kind": w.kind, "summary": w.summary, "prompt": w.prompt}
+        for w in recipe.workers
+    ]
+    return {
+        "hash": plan.loaded.hash,
+        "began": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "providers": [f"{choice.role}: {choice.provider}" for choice in plan.choices()],
+        "workers": [{k: v for k, v in worker.items() if v} for worker in workers],
+    }
 
 
 def require_ready(plan: Plan) -> None:

@@ -14,7 +14,7 @@ from pipecat.workers.runner import WorkerRunner
 from pipecat_workers_cli.buses.urls import open_bus
 from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.log import CallLog
-from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.call.plan import Plan, introduce
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.workers.main import Line, MainWorker
 
@@ -111,7 +111,9 @@ async def open_call(
             workers=names,
             main=recipe.main.name,
             main_talks=plan.llm is not None,
+            since=call.log.began,
         )
+        call.log.tell(event="call", name=recipe.name, payload=introduce(plan))
 
         @call.main.event_handler("on_setup_timeout")
         async def on_setup_timeout(_main: MainWorker) -> None:

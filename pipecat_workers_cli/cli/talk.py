@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.cli.terminal import Terminal
-from pipecat_workers_cli.cli.turns import EVENTS, TurnPrinter
+from pipecat_workers_cli.cli.turns import TurnPrinter
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import CallOptions, Output
 from pipecat_workers_cli.session.console import run_console
-from pipecat_workers_cli.traffic.entry import Event
+from pipecat_workers_cli.traffic.entry import TOLD, Event
 from pipecat_workers_cli.traffic.tap import Tap
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def _until_stopped(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
     # At a prompt, what the caller says stands there already; in a script, an error ends it.
     left_out: set[Event] = {"user"} if person else {"error"}
-    shown = EVENTS if options.output is Output.JSON else EVENTS - left_out
+    shown = TOLD if options.output is Output.JSON else TOLD - left_out
     try:
         with _drawing(person=person):
             tap.subscribe(TurnPrinter(options.output, events=shown, on_failure=stdout_failed))

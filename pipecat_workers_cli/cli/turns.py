@@ -3,15 +3,12 @@
 import json
 import sys
 from collections.abc import Callable, Container
-from typing import get_args
 
 import msgspec
 
 from pipecat_workers_cli.cli.cells import plain
 from pipecat_workers_cli.options import Output
-from pipecat_workers_cli.traffic.entry import Entry, Event
-
-EVENTS = frozenset[Event](get_args(Event))
+from pipecat_workers_cli.traffic.entry import TOLD, Entry, Event
 
 
 class TurnPrinter:
@@ -21,7 +18,7 @@ class TurnPrinter:
         self,
         output: Output,
         *,
-        events: Container[Event] = EVENTS,
+        events: Container[Event] = TOLD,
         on_failure: Callable[[OSError], None] | None = None,
     ) -> None:
         """Choose the form.
@@ -85,3 +82,20 @@ def _told(entry: Entry) -> str:
             return f"* end {entry.reason}"
         case "error":
             return f"* error {entry.text}"
+        case _:
+            return _told_of_traffic(entry)
+
+
+def _told_of_traffic(entry: Entry) -> str:
+    payload = entry.payload or {}
+    match entry.event:
+        case "call":
+            return f"* call {entry.call} {entry.name}"
+        case "context":
+            return f"* context {entry.worker} {payload.get('of')} messages"
+        case "left_out":
+            return f"* left out {entry.count} messages"
+        case _:
+            sound = f" {entry.count} × {entry.seconds} s" if entry.count else ""
+            carried = json.dumps(payload, ensure_ascii=False)
+            return f"{entry.worker} -> {entry.target or '*'} {entry.kind}{sound} {carried}"

@@ -34,9 +34,8 @@ async def run_console(
         PmwError: A turn got no answer.
     """
     transport = ConsoleTransport()
-    async with open_call(
-        plan, transport, tap=tap, idle_timeout=idle_timeout, has_client=False
-    ) as call:
+    opened = open_call(plan, transport, tap=tap, idle_timeout=idle_timeout, has_client=False)
+    async with tap.collecting(), opened as call:
         if plan.loaded.recipe.main.opening:
             call.log.expect_opening()
             if wait_for_answers:

@@ -193,7 +193,8 @@ class Serving:
         lag = asyncio.create_task(self._measure_lag(), name="measure lag")
         models = self._load_models()
         try:
-            yield
+            async with self._tap.collecting():
+                yield
         finally:
             await self._end_calls()
             stopping.set()

@@ -49,27 +49,30 @@ from pipecat.frames.frames import (
 
 
 class Kind(StrEnum):
-    """What a row of the traffic is about, the most telling first."""
+    """What a message on the bus is about, the most telling first.
+
+    A filter that names a family, `job` or `frame`, means all of its kinds.
+    """
 
     ERROR = "error"
     ACTIVATION = "activation"
     DEACTIVATION = "deactivation"
-    JOB_REQUEST = "job request"
-    JOB_UPDATE = "job update"
-    JOB_STREAM = "job stream"
-    JOB_RESPONSE = "job response"
-    JOB_CANCEL = "job cancel"
-    TURN = "turn"
-    TEXT = "text"
-    AUDIO = "audio"
-    TOOL = "tool"
-    INTERRUPTION = "interruption"
+    JOB_REQUEST = "job.request"
+    JOB_UPDATE = "job.update"
+    JOB_STREAM = "job.stream"
+    JOB_RESPONSE = "job.response"
+    JOB_CANCEL = "job.cancel"
+    CONTEXT = "frame.context"
+    TEXT = "frame.text"
+    AUDIO = "frame.audio"
+    TOOL = "frame.tool"
+    INTERRUPTION = "frame.interruption"
     SPEAK = "speak"
     UI = "ui"
     LIFECYCLE = "lifecycle"
     REGISTRY = "registry"
     FLUSH = "flush"
-    FRAME = "frame"
+    FRAME = "frame.other"
     MESSAGE = "message"
 
 
@@ -100,7 +103,7 @@ KINDS: dict[type, Kind] = {
     BusCancelWorkerMessage: Kind.LIFECYCLE,
     BusWorkerRegistryMessage: Kind.REGISTRY,
     BusFlushProgressMessage: Kind.FLUSH,
-    LLMContextFrame: Kind.TURN,
+    LLMContextFrame: Kind.CONTEXT,
     TextFrame: Kind.TEXT,
     AudioRawFrame: Kind.AUDIO,
     FunctionCallsStartedFrame: Kind.TOOL,

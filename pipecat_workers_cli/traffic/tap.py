@@ -1,13 +1,21 @@
 """The session's view of all its calls: their buses' counts and their entries."""
 
+import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
 
 from loguru import logger
+from pipecat.bus import BusMessage
 
 from pipecat_workers_cli.buses.local import OTHERS, LocalBus
+from pipecat_workers_cli.logs import redactor
+from pipecat_workers_cli.traffic.classify import audio_entries, entry_of, struck
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.jobs import JobLog
 from pipecat_workers_cli.traffic.snapshot import (
@@ -28,6 +36,12 @@ ENDED_EDGES = 2_000  # kept of calls that ended
 WORDS = 300  # characters of a worker's last words
 RATE_SPAN = 5.0  # seconds that a rate looks back
 SAMPLE_EVERY = 0.5  # seconds between the counts that rates are reckoned from
+COLLECT_EVERY = 0.1  # seconds; a bus keeps what comes in four times that, at its utmost
+KEPT_FOR = 600.0  # seconds for which a session remembers what nobody asked it to record
+KEPT_MOST = 50_000  # messages and entries remembered; some 30 MB
+
+Watch = Callable[[Sequence[Entry]], None]
+"""Told entries in batches, in the order of their time in each call; must not block."""
 
 
 @dataclass(slots=True)
@@ -39,14 +53,31 @@ class _OpenCall:
     jobs: JobLog
     talker: str | None
     turns: int = 0
+    read: int = 0
+    audio_told: dict[Any, tuple[int, int, float]] = field(
+        default_factory=dict[Any, tuple[int, int, float]]
+    )
+
+    def at_ms(self, at: float) -> int:
+        return max(0, round((at - self.since) * 1000))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A message that crossed a call's bus, not yet told as an entry."""
+
+    call: str
+    at_ms: int
+    message: BusMessage
 
 
 class Tap:
     """Sees many calls at once and costs them nothing until somebody asks.
 
     A call's bus counts by itself; the tap reads the counts when a snapshot is wanted.
-    Entries are handed on at once to whoever subscribed. Everything is for one event
-    loop's thread; a snapshot may be read in any.
+    Entries of calls are handed on at once to whoever subscribed; messages are collected on
+    a timer (`collecting`), remembered by reference, and told as entries when somebody
+    watches. Everything is for one event loop's thread; a snapshot may be read in any.
     """
 
     def __init__(self) -> None:
@@ -60,6 +91,9 @@ class Tap:
         self._recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)
         self._subscribers: dict[object, Callable[[Entry], None]] = {}
         self._samples: deque[tuple[float, dict[EdgeKey, int]]] = deque([(self._began, {})])
+        self._strike = redactor()
+        self._watchers: dict[object, Watch] = {}
+        self._past: deque[tuple[float, Entry | _Seen]] = deque(maxlen=KEPT_MOST)
 
     def open_call(
         self,
@@ -70,6 +104,7 @@ class Tap:
         workers: Sequence[str],
         main: str,
         main_talks: bool = False,
+        since: float | None = None,
     ) -> None:
         """Begin to watch a call.
 
@@ -80,18 +115,22 @@ class Tap:
             workers: Its workers' names, in the recipe's order, without the main worker's.
             main: The main worker's name.
             main_talks: Whether it talks to the caller itself, and is active all the time.
+            since: When it began, in seconds of `time.monotonic`; None is now.
         """
         talker = main if main_talks else None
-        self._open[call] = _OpenCall(call, bus, recipe, time.monotonic(), JobLog(bus), talker)
+        since = time.monotonic() if since is None else since
+        self._open[call] = _OpenCall(call, bus, recipe, since, JobLog(bus), talker)
         for name in (main, *workers):
             if len(self._speech) < WORKERS:
                 self._speech.setdefault(name, Speech(main=name == main))
 
     def close_call(self, call: str) -> None:
         """Let a call go; what it counted stays in the sums. An unknown call is passed over."""
-        over = self._open.pop(call, None)
+        over = self._open.get(call)
         if over is None:
             return
+        self._collect([over])
+        del self._open[call]
         over.jobs.catch_up()
         self._missed += over.jobs.missed
         self._ended += 1
@@ -104,6 +143,13 @@ class Tap:
 
     def add(self, entry: Entry) -> None:
         """Take in what happened in a call, and tell every subscriber before returning."""
+        entry = struck(entry, self._strike)
+        call = self._open.get(entry.call)
+        if call is not None:
+            self._collect([call])  # what led to it stands before it
+        self._keep([entry])
+        if not entry.told:
+            return
         self._recent.append(entry)
         if entry.event == "bot":
             if entry.call in self._open:
@@ -129,6 +175,92 @@ class Tap:
             self._subscribers.pop(ticket, None)
 
         return unsubscribe
+
+    def watch(self, callback: Watch) -> Callable[[], None]:
+        """Have `callback` told all entries from now on, messages on the bus too.
+
+        Returns:
+            What ends the watch; calling it again does nothing.
+        """
+        ticket = object()
+        self.collect()
+        self._watchers[ticket] = callback
+
+        def unwatch() -> None:
+            self._watchers.pop(ticket, None)
+
+        return unwatch
+
+    def remembered(self) -> Iterator[Entry]:
+        """Give all entries of the last ten minutes, as far as they were kept."""
+        self.collect()
+        oldest = time.monotonic() - KEPT_FOR
+        for at, seen in tuple(self._past):
+            if at >= oldest:
+                yield self._told(seen)
+
+    @asynccontextmanager
+    async def collecting(self) -> AsyncGenerator[None]:
+        """Collect messages from the calls' buses for as long as the block lasts."""
+
+        async def collect() -> None:
+            while True:
+                await asyncio.sleep(COLLECT_EVERY)
+                self.collect()
+
+        task = asyncio.create_task(collect(), name="collect traffic")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            self.collect()
+
+    def collect(self) -> None:
+        """Read what crossed the buses since the last time."""
+        self._collect(tuple(self._open.values()))
+
+    def _collect(self, calls: Iterable[_OpenCall]) -> None:
+        now = time.monotonic()
+        for call in calls:
+            self._keep([*self._new(call, now)])
+        while self._past and self._past[0][0] < now - KEPT_FOR:
+            self._past.popleft()
+
+    def _new(self, call: _OpenCall, now: float) -> Iterator[Entry | _Seen]:
+        recent, noted = call.bus.recent, call.bus.noted
+        new = min(noted - call.read, len(recent))
+        if missed := noted - call.read - new:
+            at_ms = call.at_ms(recent[0][0] if recent else now)
+            yield Entry(event="left_out", call=call.call, at_ms=at_ms, count=missed)
+        call.read = noted
+        for at, message in islice(recent, len(recent) - new, None):
+            yield _Seen(call.call, call.at_ms(at), message)
+        yield from audio_entries(
+            call.bus.tallies, call.audio_told, call=call.call, at_ms=call.at_ms(now)
+        )
+
+    def _keep(self, seen: Sequence[Entry | _Seen]) -> None:
+        if not seen:
+            return
+        now = time.monotonic()
+        self._past.extend((now, one) for one in seen)
+        if not self._watchers:
+            return
+        told = [self._told(one) for one in seen]
+        for watcher in tuple(self._watchers.values()):
+            try:
+                watcher(told)
+            except Exception as error:  # one who looks on must not break the call
+                name = getattr(watcher, "__qualname__", type(watcher).__name__)
+                logger.error(f"{name}, a watcher of traffic, failed: {type(error).__name__}")
+
+    def _told(self, seen: Entry | _Seen) -> Entry:
+        if isinstance(seen, Entry):
+            return seen
+        entry = entry_of(seen.message, call=seen.call, at_ms=seen.at_ms)
+        return struck(entry, self._strike)
 
     def snapshot(self) -> Snapshot:
         """Sum up what was seen until now."""

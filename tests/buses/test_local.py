@@ -105,11 +105,11 @@ async def test_sources_targets_and_directions_are_told_apart():
     assert all(tally.count == 1 for tally in bus.tallies.values())
 
 
-async def test_the_ring_keeps_the_latest_messages_without_frames_and_knows_how_many_there_were():
+async def test_the_ring_keeps_the_latest_messages_without_audio_and_knows_how_many_there_were():
     bus = LocalBus()
     for number in range(local.RECENT_MESSAGES + 5):
         await bus.send(BusJobRequestMessage(source="a", target="b", job_id=str(number)))
-        await bus.send(framed(LLMTextFrame("not in the ring")))
+        await bus.send(framed(audio()))
     assert len(bus.recent) == local.RECENT_MESSAGES
     assert bus.noted == local.RECENT_MESSAGES + 5
     at = [when for when, _ in bus.recent]

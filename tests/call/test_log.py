@@ -99,7 +99,8 @@ async def test_entries_keep_the_order_of_the_frames_and_say_whose_they_are(told)
     told.log.on_bus(activation("ann", "bob", reason="asks for boots"))
     await told.see(LLMFullResponseStartFrame(), worker="bob")
     await told.see(answer("$299."), worker="bob")
-    first, words, tool, transfer, second = told.entries
+    first, words, tool, ended, transfer, second = told.entries
+    assert (ended.event, ended.state, ended.id) == ("tool", "completed", tool.id)
     assert (first.worker, first.text, first.turn) == ("ann", "Welcome.", 1)
     assert (words.event, words.text, words.worker) == ("user", "Boots?", None)
     assert (tool.name, tool.args, tool.worker) == ("transfer_to_agent", {"what": "boots"}, "ann")

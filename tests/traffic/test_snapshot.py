@@ -139,7 +139,7 @@ def test_running_jobs_stand_first_and_the_latest_first_in_each_half():
 @pytest.mark.parametrize(
     ("type_", "kind"),
     [
-        (LLMContextFrame, Kind.TURN),
+        (LLMContextFrame, Kind.CONTEXT),
         (PipelineFlushFrame, Kind.FLUSH),
         (FunctionCallResultFrame, Kind.TOOL),
         (BotStartedSpeakingFrame, Kind.FRAME),
