@@ -1,0 +1,251 @@
+"""Recordings: a session's entries as JSON lines in a file, written as they come, read in any state.
+
+The first line says what it is, `{"pmw_recording":1,…}`; each other is an `Entry`. A file that
+ends in `.gz` or `.zst` is compressed; whatever was written before a crash can be read.
+"""
+
+import contextlib
+import os
+import queue
+import stat
+import sys
+import threading
+import zlib
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import msgspec
+import zstandard
+
+from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.traffic.entry import Entry
+
+VERSION = 1  # of the format; keys are only ever added, so readers of it read later files of it
+WAITING = 200  # batches, one every 0.1 s; a disk that takes none for 20 s costs entries
+LEAVE_WITHIN = 2.0  # seconds for what still waits to be written when a session ends
+CHUNK = 1 << 20  # bytes read at once
+LONGEST_LINE = 4 << 20  # bytes; an entry that pmw wrote has a few hundred thousand at most
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+"""How compressed files begin."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line of a recording.
+
+    Attributes:
+        pmw_recording: The format's version.
+        pmw: Which pmw wrote it.
+        began: When, wall clock, ISO 8601.
+    """
+
+    pmw_recording: int
+    pmw: str = ""
+    began: str = ""
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self, mode: int = ..., /) -> bytes: ...
+
+
+class _Plain:
+    """Compresses nothing."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self, mode: int = 0, /) -> bytes:
+        return b""
+
+
+def _compressor(path: Path) -> tuple[_Compressor, int]:
+    """Return what compresses a file, and how it lets out all it has."""
+    match path.suffix:
+        case ".gz":
+            return zlib.compressobj(wbits=31), zlib.Z_SYNC_FLUSH
+        case ".zst":
+            return zstandard.ZstdCompressor().compressobj(), zstandard.COMPRESSOBJ_FLUSH_BLOCK
+        case _:
+            return _Plain(), 0
+
+
+class Recorder:
+    """Writes entries to a file in a thread of its own, so that no disk holds up a call.
+
+    Attributes:
+        failure: Why nothing is written any more; None while all is well.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, *, on_failure: Callable[[str], None]) -> None:
+        """Begin a recording; `open_recording` does it, and ends it.
+
+        Args:
+            path: Its name, whose suffix chooses the compression.
+            file: Open for writing.
+            on_failure: Told once, in the writing thread, why nothing more can be written.
+        """
+        self.failure: str | None = None
+        self._file = file
+        self._on_failure = on_failure
+        self._compressor, self._let_out = _compressor(path)
+        self._waiting: queue.Queue[Sequence[Entry] | None] = queue.Queue(WAITING)
+        self._left_out = 0
+        self._encoder = msgspec.json.Encoder()
+        self._thread = threading.Thread(target=self._run, name="record", daemon=True)
+        self._thread.start()
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Have entries written soon; beyond what can wait they are counted, and that is written."""
+        if self.failure is not None or not entries:
+            return
+        note = Entry(event="left_out", call="", at_ms=0, count=self._left_out)
+        try:
+            self._waiting.put_nowait([note, *entries] if self._left_out else entries)
+            self._left_out = 0
+        except queue.Full:
+            self._left_out += len(entries)
+
+    def close(self) -> None:
+        """Write what waits, as far as there is time."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put(None, timeout=LEAVE_WITHIN)
+        self._thread.join(LEAVE_WITHIN)
+
+    def _run(self) -> None:
+        began = datetime.now(UTC).isoformat(timespec="milliseconds")
+        header = Header(pmw_recording=VERSION, pmw=version("pipecat-workers-cli"), began=began)
+        try:
+            self._write(self._encoder.encode(header) + b"\n")
+            while (entries := self._waiting.get()) is not None:
+                self._write(self._encoder.encode_lines(entries))
+            self._file.write(self._compressor.flush())
+            self._file.flush()
+        except OSError as error:
+            self.failure = f"recording stopped: {error.strerror}"
+            self._on_failure(self.failure)
+
+    def _write(self, lines: bytes) -> None:
+        # Let out at once: what is in the file can be read, whatever happens next.
+        written = self._compressor.compress(lines) + self._compressor.flush(self._let_out)
+        self._file.write(written)
+        self._file.flush()
+
+
+@asynccontextmanager
+async def open_recording(
+    path: Path, *, on_failure: Callable[[str], None]
+) -> AsyncGenerator[Recorder]:
+    """Open a file for a recording, readable by its owner alone; leaving completes it.
+
+    Args:
+        path: The file; one that is there is written anew.
+        on_failure: Told, in another thread, why nothing more can be written.
+
+    Raises:
+        ConfigurationError: It can't be opened.
+    """
+    file = _create(path)
+    recorder = Recorder(path, file, on_failure=on_failure)
+    try:
+        yield recorder
+    finally:
+        recorder.close()
+        with contextlib.suppress(OSError):  # the disk is full, and it has been told
+            file.close()
+
+
+def _create(path: Path) -> BinaryIO:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            os.fchmod(fd, 0o600)
+        return os.fdopen(fd, "wb")
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write the recording {path}: {error.strerror}", mend="name another file"
+        ) from None
+
+
+@dataclass(slots=True)
+class Recording:
+    """A recording being read.
+
+    Attributes:
+        path: The file; `-` is stdin.
+        broken: The lines that could not be read, by number, from 1; they are passed over.
+        cut: Whether the file ends in the middle of a line, or its compression does.
+    """
+
+    path: Path
+    broken: list[int] = field(default_factory=list[int])
+    cut: bool = False
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Read it from the start, an entry at a time.
+
+        Raises:
+            ConfigurationError: It can't be read, is no recording or of a later version.
+        """
+        self.broken, self.cut = [], False
+        decode = msgspec.json.Decoder(Entry).decode
+        lines = self._lines()
+        self._check_header(next(lines, b""))
+        for number, line in enumerate(lines, start=2):
+            try:
+                yield decode(line)
+            except msgspec.DecodeError:  # of which a wrong type is one
+                if line.endswith(b"\n"):
+                    self.broken.append(number)
+                else:
+                    self.cut = True
+
+    def _check_header(self, line: bytes) -> None:
+        mend = "name a file that --record or pmw bus record wrote"
+        try:
+            header = msgspec.json.decode(line, type=Header)
+        except msgspec.DecodeError:
+            raise ConfigurationError(f"{self.path} is no recording", mend=mend) from None
+        if header.pmw_recording > VERSION:
+            what = f"{self.path} is of format {header.pmw_recording}, made by pmw {header.pmw}"
+            raise ConfigurationError(what, mend=f"this pmw reads up to {VERSION}: update it")
+
+    def _lines(self) -> Iterator[bytes]:
+        """Give each line with its end; one that is too long, as one that can't be read."""
+        rest = b""
+        for chunk in self._chunks():
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                yield line + b"\n"
+            if len(rest) > LONGEST_LINE:
+                rest = b"!"
+        if rest:
+            yield rest
+
+    def _chunks(self) -> Iterator[bytes]:
+        try:
+            file = sys.stdin.buffer if str(self.path) == "-" else self.path.open("rb")
+            with file:
+                first = file.read(CHUNK)
+                decompress = _decompressor(first)
+                while first:
+                    yield decompress(first)
+                    first = file.read(CHUNK)
+        except OSError as error:
+            what = f"cannot read {self.path}: {(error.strerror or 'no file').lower()}"
+            raise ConfigurationError(what, mend="name a recording") from None
+        except (zlib.error, zstandard.ZstdError):
+            self.cut = True  # what came before it has been read
+
+
+def _decompressor(beginning: bytes) -> Callable[[bytes], bytes]:
+    """Choose by how a file begins; either kind gives what there is of one that was cut off."""
+    if beginning.startswith(GZIP):
+        return zlib.decompressobj(wbits=31).decompress
+    if beginning.startswith(ZSTD):
+        return zstandard.ZstdDecompressor().decompressobj().decompress
+    return lambda chunk: chunk

@@ -1,0 +1,216 @@
+"""Recordings can be read, whatever happened while they were written."""
+
+import asyncio
+import gzip
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.traffic.entry import Entry
+from pipecat_workers_cli.traffic.record import Recording, open_recording
+
+SUFFIXES = ("jsonl", "jsonl.gz", "jsonl.zst")
+
+ENDLESS = """
+import asyncio, sys
+from pathlib import Path
+from pipecat_workers_cli.traffic.entry import Entry
+from pipecat_workers_cli.traffic.record import open_recording
+
+async def main():
+    number = 0
+    async with open_recording(Path(sys.argv[1]), on_failure=print) as recorder:
+        while True:
+            times = range(number, number + 50)
+            recorder.add([Entry(event="user", call="c", at_ms=at, text="x" * 80) for at in times])
+            number += 50
+            print(number, flush=True)
+            await asyncio.sleep(0.001)
+
+asyncio.run(main())
+"""
+
+
+def entries(count: int, start: int = 0) -> list[Entry]:
+    return [
+        Entry(event="user", call="c1", at_ms=start + number, text=f"word {number}")
+        for number in range(count)
+    ]
+
+
+@asynccontextmanager
+async def recorded(path: Path):
+    failures: list[str] = []
+    async with open_recording(path, on_failure=failures.append) as recorder:
+        recorder.failures = failures
+        yield recorder
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+async def test_what_was_recorded_is_read_back(suffix, tmp_path):
+    path = tmp_path / f"call.{suffix}"
+    async with recorded(path) as recorder:
+        for start in range(0, 1_000, 100):
+            recorder.add(entries(100, start))
+    recording = Recording(path)
+    assert [entry.at_ms for entry in recording] == list(range(1_000))
+    assert (recording.broken, recording.cut) == ([], False)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_file_that_others_could_read_becomes_its_owners_alone(tmp_path):
+    path = tmp_path / "call.jsonl"
+    path.write_text("something else")
+    path.chmod(0o644)
+    async with recorded(path) as recorder:
+        recorder.add(entries(1))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len([*Recording(path)]) == 1
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_recording_cut_at_any_byte_is_read_up_to_there(suffix, tmp_path):
+    path = tmp_path / f"call.{suffix}"
+    process = subprocess.Popen([sys.executable, "-c", ENDLESS, path], stdout=subprocess.PIPE)
+    for _ in range(20):
+        process.stdout.readline()
+    process.kill()
+    process.wait()
+    whole = path.read_bytes()
+    random.seed(7)
+    for size in (*random.sample(range(60, len(whole)), 60), len(whole)):
+        path.write_bytes(whole[:size])
+        recording = Recording(path)
+        try:
+            times = [entry.at_ms for entry in recording]
+        except ConfigurationError:  # so little is left that it doesn't say what it is
+            assert size < 200
+            continue
+        assert times == list(range(len(times)))
+        assert recording.broken == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_killed_at_random_moments_every_file_reads(suffix, tmp_path):
+    random.seed(suffix)
+    for number in range(34):  # of three kinds of files: a hundred and two
+        path = tmp_path / f"call{number}.{suffix}"
+        process = subprocess.Popen([sys.executable, "-c", ENDLESS, path], stdout=subprocess.PIPE)
+        while process.stdout.readline() and path.stat().st_size < 500:
+            pass  # until something has been written
+        time.sleep(random.uniform(0, 0.03))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        times = [entry.at_ms for entry in Recording(path)]
+        assert times
+        assert times == list(range(len(times)))
+
+
+async def test_a_broken_line_is_named_and_passed_over(tmp_path):
+    path = tmp_path / "call.jsonl"
+    async with recorded(path) as recorder:
+        recorder.add(entries(3))
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = b'{"event": "nonsense", "call": 5}\n'
+    lines.insert(2, b"\xff\xfe{{{\n")
+    path.write_bytes(b"".join(lines))
+    recording = Recording(path)
+    assert [entry.at_ms for entry in recording] == [0, 2]
+    assert recording.broken == [3, 4]
+    assert not recording.cut
+
+
+async def test_a_line_without_end_takes_no_memory(tmp_path):
+    path = tmp_path / "call.jsonl"
+    async with recorded(path) as recorder:
+        recorder.add(entries(1))
+    with path.open("ab") as file:
+        for _ in range(40):
+            file.write(b"x" * (1 << 20))
+        file.write(b"\n" + msgspec.json.encode(entries(1)[0]) + b"\n")
+    recording = Recording(path)
+    assert len([*recording]) == 2
+    assert recording.broken == [3]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "is no recording"),
+        (b"hello\n", "is no recording"),
+        (b'{"pmw_recording": 2, "pmw": "9.0"}\n', "is of format 2, made by pmw 9.0"),
+        (gzip.compress(b"hello\n"), "is no recording"),
+        (b"\x1f\x8b garbage", "is no recording"),
+        (b"\x28\xb5\x2f\xfd garbage", "is no recording"),
+    ],
+)
+def test_what_is_no_recording_is_refused(content, what, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=what):
+        [*Recording(path)]
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="no such file"):
+        [*Recording(tmp_path / "nothing")]
+    with pytest.raises(ConfigurationError, match="is a directory"):
+        [*Recording(tmp_path)]
+
+
+async def test_where_nothing_can_be_written_nothing_is_begun(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot write the recording"):
+        async with recorded(tmp_path / "no" / "such" / "folder"):
+            pass
+
+
+async def test_a_full_disk_is_told_once_and_holds_up_nobody():
+    async with recorded(Path("/dev/full")) as recorder:
+        for _ in range(100):
+            recorder.add(entries(1_000))
+        recorder._thread.join(5)
+        assert recorder.failures == [recorder.failure]
+        recorder.add(entries(1))
+    assert "No space left" in recorder.failure
+
+
+async def test_a_disk_that_takes_nothing_costs_entries_not_time(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    taken: list[bytes] = []
+    release = threading.Event()
+
+    def read() -> None:
+        with path.open("rb") as pipe:
+            taken.append(pipe.read(10))
+            release.wait(10)
+            taken.append(pipe.read())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    async with recorded(path) as recorder:
+        began = time.monotonic()
+        for number in range(2_000):
+            recorder.add(entries(100, number))
+        assert time.monotonic() - began < 1
+        release.set()
+        while recorder._waiting.qsize() > 100:  # noqa: ASYNC110  # a pipe has no event
+            await asyncio.sleep(0.01)
+        recorder.add(entries(1))
+    reader.join(10)
+    lines = b"".join(taken).splitlines()[1:]
+    told = [msgspec.json.decode(line, type=Entry) for line in lines]
+    left_out = sum(entry.count or 0 for entry in told if entry.event == "left_out")
+    assert left_out > 0
+    assert left_out + sum(entry.event == "user" for entry in told) == 200_001
