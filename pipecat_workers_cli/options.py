@@ -92,6 +92,7 @@ class CallOptions:
         sets: `--set` as typed, `KEY=VALUE` each.
         traffic: How traffic is shown; None leaves it to the terminal.
         say: User turns to be sent instead of a person's; None asks a person.
+        record: Where every message is recorded; None records none.
         output: Text or JSON lines on stdout.
         idle_timeout: Seconds in which nobody says anything before a call ends.
         max_calls: Calls at once in this process; None takes what the slowest of the
@@ -105,6 +106,7 @@ class CallOptions:
     sets: tuple[str, ...] = ()
     traffic: TrafficMode | None = None
     say: tuple[str, ...] | None = None
+    record: Path | None = None
     output: Output = Output.TEXT
     idle_timeout: float = 300.0
     max_calls: int | None = None

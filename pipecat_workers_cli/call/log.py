@@ -33,6 +33,7 @@ from pipecat.frames.frames import (
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.pipeline.job_context import JobStatus
 from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 
@@ -132,7 +133,10 @@ class CallLog(BaseObserver):
         elif isinstance(frame, ErrorFrame):
             self._tell_error(frame)
         elif isinstance(frame, LLMContextFrame):
-            self._tell_context(frame.context)
+            # The assistant's half also pushes it downstream, once an answer is in it.
+            upstream = data.direction is FrameDirection.UPSTREAM
+            if upstream or isinstance(data.source, LLMUserAggregator):
+                self._tell_context(frame.context)
         elif data.direction is FrameDirection.DOWNSTREAM:  # the other half of a broadcast
             self._tell_downstream(frame)
 
@@ -232,16 +236,16 @@ class CallLog(BaseObserver):
             result = {"state": "completed", "result": plain(update["result"])}
             self.tell(event="tool", took_ms=_since(began), **told, **result)
 
-    def _tell_job(self, id: str, worker: str | None, state: JobState, **more: Any) -> None:
+    def _tell_job(self, id: str, name: str | None, state: JobState, **more: Any) -> None:
         """Tell of a job's state, but of one end only: a cancelled worker still answers."""
-        key = (id, worker or "")
+        key = (id, name or "")
         if state == "started":
             self._jobs[key] = time.monotonic()
         elif key not in self._jobs:
             return
         elif state != "update":
             more["took_ms"] = _since(self._jobs.pop(key))
-        self.tell(event="job", id=id, name=worker, state=state, **more)
+        self.tell(event="job", id=id, name=name, state=state, **more)
 
     def _tell_error(self, frame: ErrorFrame) -> None:
         source = type(frame.processor).__name__.lstrip("_") if frame.processor else "pipeline"

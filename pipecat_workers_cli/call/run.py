@@ -1,6 +1,7 @@
 """One call, from hello to goodbye: its workers run for as long as a block lasts."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -104,6 +105,7 @@ async def open_call(
         )
         call.main, workers = await build_workers(plan, line, bus=bus)
         names = [worker.name for worker in recipe.workers]
+        call.log.began = time.monotonic()
         tap.open_call(
             call.id,
             bus,

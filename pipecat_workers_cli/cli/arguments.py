@@ -217,6 +217,14 @@ def call_options(
             help="A turn a line; - is stdin.",
         ),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record",
+            metavar="FILE",
+            help="Every bus message, as JSON lines; .gz or .zst packs them.",
+        ),
+    ] = None,
     traffic: Annotated[
         TrafficMode | None,
         typer.Option(
@@ -259,6 +267,7 @@ def call_options(
         sets=tuple(sets or ()),
         traffic=traffic,
         say=turns,
+        record=record,
         output=Output.JSON if json else output,
         idle_timeout=idle_timeout,
         max_calls=max_calls,

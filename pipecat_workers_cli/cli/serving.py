@@ -15,6 +15,7 @@ from pipecat_workers_cli.cli.turns import TurnPrinter
 from pipecat_workers_cli.logs import set_up_logs
 from pipecat_workers_cli.options import CallOptions, Output, TrafficMode
 from pipecat_workers_cli.services.providers import calls_at_once
+from pipecat_workers_cli.session.recording import recorded
 from pipecat_workers_cli.session.serve import Serving, serve
 from pipecat_workers_cli.traffic.entry import Event
 from pipecat_workers_cli.traffic.tap import Tap
@@ -49,7 +50,8 @@ def serve_calls(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
         idle_timeout=options.idle_timeout,
         set_up_logs=lambda: set_up_logs(terminal.log_level, log_file),
     )
-    serve(serving, beside=lambda running: shown_beside(running, plan, tap, terminal, shown))
+    with recorded(tap, options.record):
+        serve(serving, beside=lambda running: shown_beside(running, plan, tap, terminal, shown))
 
 
 def default_traffic(terminal: Terminal) -> TrafficMode:

@@ -15,6 +15,7 @@ from pipecat_workers_cli.cli.turns import TurnPrinter
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import CallOptions, Output
 from pipecat_workers_cli.session.console import run_console
+from pipecat_workers_cli.session.recording import recorded
 from pipecat_workers_cli.traffic.entry import TOLD, Event
 from pipecat_workers_cli.traffic.tap import Tap
 
@@ -43,7 +44,12 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
     else:
         turns = _lines_of_stdin()
     tap = Tap()
-    asyncio.run(_until_stopped(plan, turns, tap, options, person=person))
+    with recorded(tap, options.record) as recorder:
+        asyncio.run(_until_stopped(plan, turns, tap, options, person=person))
+    if recorder is not None and recorder.failure is not None:
+        raise PmwError(
+            f"{options.record}: {recorder.failure}", mend="make room, or record elsewhere"
+        )
 
 
 def _banner(plan: Plan) -> str:

@@ -159,6 +159,10 @@ def _told(carried: object) -> Iterator[tuple[str, object]]:
 
 @cache
 def _fields(kind: type) -> tuple[tuple[str, object], ...]:
-    left_out = NOT_TOLD | OF_FRAMES if issubclass(kind, Frame) else NOT_TOLD
+    left_out: frozenset[str] = frozenset()
+    if issubclass(kind, Frame):
+        left_out = NOT_TOLD | OF_FRAMES
+    elif issubclass(kind, BusMessage):
+        left_out = NOT_TOLD
     fields = dataclasses.fields(kind)
     return tuple((field.name, field.default) for field in fields if field.name not in left_out)

@@ -11,8 +11,8 @@ import stat
 import sys
 import threading
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -81,17 +81,15 @@ class Recorder:
         failure: Why nothing is written any more; None while all is well.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, *, on_failure: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         """Begin a recording; `open_recording` does it, and ends it.
 
         Args:
             path: Its name, whose suffix chooses the compression.
             file: Open for writing.
-            on_failure: Told once, in the writing thread, why nothing more can be written.
         """
         self.failure: str | None = None
         self._file = file
-        self._on_failure = on_failure
         self._compressor, self._let_out = _compressor(path)
         self._waiting: queue.Queue[Sequence[Entry] | None] = queue.Queue(WAITING)
         self._left_out = 0
@@ -127,7 +125,6 @@ class Recorder:
             self._file.flush()
         except OSError as error:
             self.failure = f"recording stopped: {error.strerror}"
-            self._on_failure(self.failure)
 
     def _write(self, lines: bytes) -> None:
         # Let out at once: what is in the file can be read, whatever happens next.
@@ -136,21 +133,18 @@ class Recorder:
         self._file.flush()
 
 
-@asynccontextmanager
-async def open_recording(
-    path: Path, *, on_failure: Callable[[str], None]
-) -> AsyncGenerator[Recorder]:
+@contextmanager
+def open_recording(path: Path) -> Generator[Recorder]:
     """Open a file for a recording, readable by its owner alone; leaving completes it.
 
     Args:
         path: The file; one that is there is written anew.
-        on_failure: Told, in another thread, why nothing more can be written.
 
     Raises:
         ConfigurationError: It can't be opened.
     """
     file = _create(path)
-    recorder = Recorder(path, file, on_failure=on_failure)
+    recorder = Recorder(path, file)
     try:
         yield recorder
     finally:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -30,7 +29,7 @@ from pipecat_workers_cli.traffic.record import open_recording
 
 async def main():
     number = 0
-    async with open_recording(Path(sys.argv[1]), on_failure=print) as recorder:
+    with open_recording(Path(sys.argv[1])) as recorder:
         while True:
             times = range(number, number + 50)
             recorder.add([Entry(event="user", call="c", at_ms=at, text="x" * 80) for at in times])
@@ -49,18 +48,10 @@ def entries(count: int, start: int = 0) -> list[Entry]:
     ]
 
 
-@asynccontextmanager
-async def recorded(path: Path):
-    failures: list[str] = []
-    async with open_recording(path, on_failure=failures.append) as recorder:
-        recorder.failures = failures
-        yield recorder
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
-async def test_what_was_recorded_is_read_back(suffix, tmp_path):
+def test_what_was_recorded_is_read_back(suffix, tmp_path):
     path = tmp_path / f"call.{suffix}"
-    async with recorded(path) as recorder:
+    with open_recording(path) as recorder:
         for start in range(0, 1_000, 100):
             recorder.add(entries(100, start))
     recording = Recording(path)
@@ -69,11 +60,11 @@ async def test_what_was_recorded_is_read_back(suffix, tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_a_file_that_others_could_read_becomes_its_owners_alone(tmp_path):
+def test_a_file_that_others_could_read_becomes_its_owners_alone(tmp_path):
     path = tmp_path / "call.jsonl"
     path.write_text("something else")
     path.chmod(0o644)
-    async with recorded(path) as recorder:
+    with open_recording(path) as recorder:
         recorder.add(entries(1))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len([*Recording(path)]) == 1
@@ -117,9 +108,9 @@ def test_killed_at_random_moments_every_file_reads(suffix, tmp_path):
         assert times == list(range(len(times)))
 
 
-async def test_a_broken_line_is_named_and_passed_over(tmp_path):
+def test_a_broken_line_is_named_and_passed_over(tmp_path):
     path = tmp_path / "call.jsonl"
-    async with recorded(path) as recorder:
+    with open_recording(path) as recorder:
         recorder.add(entries(3))
     lines = path.read_bytes().splitlines(keepends=True)
     lines[2] = b'{"event": "nonsense", "call": 5}\n'
@@ -131,9 +122,9 @@ async def test_a_broken_line_is_named_and_passed_over(tmp_path):
     assert not recording.cut
 
 
-async def test_a_line_without_end_takes_no_memory(tmp_path):
+def test_a_line_without_end_takes_no_memory(tmp_path):
     path = tmp_path / "call.jsonl"
-    async with recorded(path) as recorder:
+    with open_recording(path) as recorder:
         recorder.add(entries(1))
     with path.open("ab") as file:
         for _ in range(40):
@@ -169,18 +160,17 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         [*Recording(tmp_path)]
 
 
-async def test_where_nothing_can_be_written_nothing_is_begun(tmp_path):
-    with pytest.raises(ConfigurationError, match="cannot write the recording"):
-        async with recorded(tmp_path / "no" / "such" / "folder"):
-            pass
+def test_where_nothing_can_be_written_nothing_is_begun(tmp_path):
+    path = tmp_path / "no" / "such" / "folder"
+    with pytest.raises(ConfigurationError, match="cannot write"), open_recording(path):
+        pass
 
 
-async def test_a_full_disk_is_told_once_and_holds_up_nobody():
-    async with recorded(Path("/dev/full")) as recorder:
+def test_a_full_disk_is_told_once_and_holds_up_nobody():
+    with open_recording(Path("/dev/full")) as recorder:
         for _ in range(100):
             recorder.add(entries(1_000))
         recorder._thread.join(5)
-        assert recorder.failures == [recorder.failure]
         recorder.add(entries(1))
     assert "No space left" in recorder.failure
 
@@ -199,7 +189,7 @@ async def test_a_disk_that_takes_nothing_costs_entries_not_time(tmp_path):
 
     reader = threading.Thread(target=read)
     reader.start()
-    async with recorded(path) as recorder:
+    with open_recording(path) as recorder:
         began = time.monotonic()
         for number in range(2_000):
             recorder.add(entries(100, number))
