@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from pipecat_workers_cli.cli.arguments import EnvFile, LogFile, LogLevel, Quiet, Verbose
+from pipecat_workers_cli.cli.bus import bus_app
 from pipecat_workers_cli.cli.completions import completions
 from pipecat_workers_cli.cli.doctor import doctor
 from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
@@ -35,6 +36,7 @@ app.command(rich_help_panel="Patterns")(code)
 app.command(rich_help_panel="Patterns")(sensor)
 app.command(rich_help_panel="Recipes")(run)
 app.add_typer(recipe_app, name="recipe", rich_help_panel="Recipes")
+app.add_typer(bus_app, name="bus", rich_help_panel="Traffic")
 app.command(rich_help_panel="Tools")(doctor)
 app.command(rich_help_panel="Tools")(completions)
 

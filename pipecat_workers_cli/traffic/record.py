@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Generic, Protocol, TypeVar
 
 import msgspec
 import zstandard
@@ -165,28 +165,33 @@ def _create(path: Path) -> BinaryIO:
         ) from None
 
 
+Told = TypeVar("Told")
+
+
 @dataclass(slots=True)
-class Recording:
+class Recording(Generic[Told]):
     """A recording being read.
 
     Attributes:
         path: The file; `-` is stdin.
+        type: What each line is read as: `Entry`, or a struct with some of its fields.
         broken: The lines that could not be read, by number, from 1; they are passed over.
         cut: Whether the file ends in the middle of a line, or its compression does.
     """
 
     path: Path
+    type: type[Told]
     broken: list[int] = field(default_factory=list[int])
     cut: bool = False
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[Told]:
         """Read it from the start, an entry at a time.
 
         Raises:
             ConfigurationError: It can't be read, is no recording or of a later version.
         """
         self.broken, self.cut = [], False
-        decode = msgspec.json.Decoder(Entry).decode
+        decode = msgspec.json.Decoder(self.type).decode
         lines = self._lines()
         self._check_header(next(lines, b""))
         for number, line in enumerate(lines, start=2):

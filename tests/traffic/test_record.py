@@ -54,7 +54,7 @@ def test_what_was_recorded_is_read_back(suffix, tmp_path):
     with open_recording(path) as recorder:
         for start in range(0, 1_000, 100):
             recorder.add(entries(100, start))
-    recording = Recording(path)
+    recording = Recording(path, Entry)
     assert [entry.at_ms for entry in recording] == list(range(1_000))
     assert (recording.broken, recording.cut) == ([], False)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -67,7 +67,7 @@ def test_a_file_that_others_could_read_becomes_its_owners_alone(tmp_path):
     with open_recording(path) as recorder:
         recorder.add(entries(1))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len([*Recording(path)]) == 1
+    assert len([*Recording(path, Entry)]) == 1
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -82,7 +82,7 @@ def test_a_recording_cut_at_any_byte_is_read_up_to_there(suffix, tmp_path):
     random.seed(7)
     for size in (*random.sample(range(60, len(whole)), 60), len(whole)):
         path.write_bytes(whole[:size])
-        recording = Recording(path)
+        recording = Recording(path, Entry)
         try:
             times = [entry.at_ms for entry in recording]
         except ConfigurationError:  # so little is left that it doesn't say what it is
@@ -103,7 +103,7 @@ def test_killed_at_random_moments_every_file_reads(suffix, tmp_path):
         time.sleep(random.uniform(0, 0.03))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        times = [entry.at_ms for entry in Recording(path)]
+        times = [entry.at_ms for entry in Recording(path, Entry)]
         assert times
         assert times == list(range(len(times)))
 
@@ -116,7 +116,7 @@ def test_a_broken_line_is_named_and_passed_over(tmp_path):
     lines[2] = b'{"event": "nonsense", "call": 5}\n'
     lines.insert(2, b"\xff\xfe{{{\n")
     path.write_bytes(b"".join(lines))
-    recording = Recording(path)
+    recording = Recording(path, Entry)
     assert [entry.at_ms for entry in recording] == [0, 2]
     assert recording.broken == [3, 4]
     assert not recording.cut
@@ -130,7 +130,7 @@ def test_a_line_without_end_takes_no_memory(tmp_path):
         for _ in range(40):
             file.write(b"x" * (1 << 20))
         file.write(b"\n" + msgspec.json.encode(entries(1)[0]) + b"\n")
-    recording = Recording(path)
+    recording = Recording(path, Entry)
     assert len([*recording]) == 2
     assert recording.broken == [3]
 
@@ -150,14 +150,14 @@ def test_what_is_no_recording_is_refused(content, what, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match=what):
-        [*Recording(path)]
+        [*Recording(path, Entry)]
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="no such file"):
-        [*Recording(tmp_path / "nothing")]
+        [*Recording(tmp_path / "nothing", Entry)]
     with pytest.raises(ConfigurationError, match="is a directory"):
-        [*Recording(tmp_path)]
+        [*Recording(tmp_path, Entry)]
 
 
 def test_where_nothing_can_be_written_nothing_is_begun(tmp_path):
