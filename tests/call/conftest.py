@@ -55,12 +55,20 @@ class WordsCall:
 
 
 @asynccontextmanager
-async def open_words_call(recipe: str, *, sets: tuple[str, ...] = ()) -> AsyncIterator[WordsCall]:
-    """Open a call in words by a shipped recipe's name or a path."""
+async def open_words_call(
+    recipe: str, *, sets: tuple[str, ...] = (), everything: list[Entry] | None = None
+) -> AsyncIterator[WordsCall]:
+    """Open a call in words by a shipped recipe's name or a path.
+
+    `everything` takes all entries, those of messages on the bus too.
+    """
     plan = plan_call(load_recipe(recipe, sets=sets), OFFLINE, speech=False)
     tap, entries, transport = Tap(), [], ConsoleTransport()
     tap.subscribe(entries.append)
-    async with open_call(plan, transport, tap=tap, idle_timeout=30, has_client=False) as call:
+    if everything is not None:
+        tap.watch(everything.extend)
+    opened = open_call(plan, transport, tap=tap, idle_timeout=30, has_client=False)
+    async with tap.collecting(), opened as call:
         yield WordsCall(call, transport, entries)
 
 
