@@ -1,37 +1,17 @@
 """Messages on a bus, told as entries: off the bus's path, within bounds, without secrets."""
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
-from functools import cache
 from typing import Any
 
 import msgspec
 from pipecat.bus import BusFrameMessage, BusMessage
-from pipecat.frames.frames import Frame, LLMContextFrame
 
 from pipecat_workers_cli.buses.local import Key, Tally
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.kinds import kind_of
+from pipecat_workers_cli.traffic.setup_file import payload_of, plain
 
-LONGEST = 2_000  # characters of one text; what a caller says in a turn has some two hundred
-MOST = 50  # entries of one list or table
-DEEPEST = 5  # tables and lists in each other
-NOT_TOLD = frozenset({"id", "name", "source", "target", "frame", "broadcast_sibling_id"})
-"""Fields that say nothing of a message's content, or are told elsewhere."""
-OF_FRAMES = frozenset(
-    {
-        "append_to_context",
-        "event",
-        "includes_inter_frame_spaces",
-        "interruptible",
-        "metadata",
-        "pts",
-        "skip_tts",
-        "transport_destination",
-        "transport_source",
-    }
-)
+__all__ = ["audio_entries", "entry_of", "plain", "struck"]
 
 
 def entry_of(message: BusMessage, *, call: str, at_ms: int) -> Entry:
@@ -43,7 +23,7 @@ def entry_of(message: BusMessage, *, call: str, at_ms: int) -> Entry:
         at_ms: Milliseconds since the call began.
     """
     carried = message.frame if isinstance(message, BusFrameMessage) else message
-    payload = _payload(carried)
+    payload = payload_of(carried)
     if isinstance(message, BusFrameMessage):
         payload["direction"] = message.direction.name.lower()
     return Entry(
@@ -117,52 +97,3 @@ def audio_entries(
             seconds=round(tally.seconds - seconds, 3),
             payload={"direction": "downstream" if downstream else "upstream"},
         )
-
-
-def plain(value: object, depth: int = 0) -> Any:
-    """Return a value as JSON has it, shortened; what JSON has no form for goes by its type."""
-    match value:
-        case None | bool() | int() | float():
-            return value
-        case Enum():
-            return value.name.lower()
-        case str():
-            return value if len(value) <= LONGEST else f"{value[:LONGEST]}…"
-        case bytes() | bytearray():
-            return f"({len(value)} bytes)"
-        case _ if depth >= DEEPEST:
-            return "…"
-        case Mapping():
-            pairs = list(value.items())[:MOST]
-            return {str(key)[:LONGEST]: plain(inner, depth + 1) for key, inner in pairs}
-        case list() | tuple() | set() | frozenset():
-            return [plain(inner, depth + 1) for inner in list(value)[:MOST]]
-        case _ if dataclasses.is_dataclass(value):
-            return {name: plain(inner, depth + 1) for name, inner in _told(value)}
-        case _:
-            return f"({type(value).__name__})"
-
-
-def _payload(carried: BusMessage | Frame) -> dict[str, Any]:
-    if isinstance(carried, LLMContextFrame):  # its messages are told once, by the call
-        return {"messages": len(carried.context.get_messages())}
-    return {name: plain(value) for name, value in _told(carried)}
-
-
-def _told(carried: object) -> Iterator[tuple[str, object]]:
-    """Give the fields that say something: not those that are as they always are."""
-    for name, default in _fields(type(carried)):
-        value = getattr(carried, name, None)
-        if value is not None and value is not default:
-            yield name, value
-
-
-@cache
-def _fields(kind: type) -> tuple[tuple[str, object], ...]:
-    left_out: frozenset[str] = frozenset()
-    if issubclass(kind, Frame):
-        left_out = NOT_TOLD | OF_FRAMES
-    elif issubclass(kind, BusMessage):
-        left_out = NOT_TOLD
-    fields = dataclasses.fields(kind)
-    return tuple((field.name, field.default) for field in fields if field.name not in left_out)

@@ -1,5 +1,6 @@
 """The kinds of traffic: what a message is for, and what family its frame belongs to."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
 
@@ -118,6 +119,21 @@ KINDS: dict[type, Kind] = {
     InterruptionWorkerFrame: Kind.INTERRUPTION,
     PipelineFlushFrame: Kind.FLUSH,
 }
+
+
+_BY_NAME = {kind.__name__: meaning for kind, meaning in KINDS.items()}
+
+
+def kind_by_name(ancestry: Sequence[str]) -> Kind:
+    """Return the kind of a message or frame of which only names are known.
+
+    Args:
+        ancestry: The name of its class, then of its ancestors, the nearest first.
+    """
+    for name in ancestry:
+        if name in _BY_NAME:
+            return _BY_NAME[name]
+    return Kind.FRAME if Frame.__name__ in ancestry else Kind.MESSAGE
 
 
 @cache

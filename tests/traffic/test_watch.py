@@ -14,8 +14,8 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 
 from pipecat_workers_cli.buses.local import RECENT_MESSAGES, LocalBus
-from pipecat_workers_cli.traffic.classify import LONGEST, plain
 from pipecat_workers_cli.traffic.entry import Entry
+from pipecat_workers_cli.traffic.setup_file import LONGEST, plain
 from pipecat_workers_cli.traffic.tap import KEPT_FOR, Tap
 
 DOWN = FrameDirection.DOWNSTREAM

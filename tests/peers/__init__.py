@@ -1,0 +1,1 @@
+"""Programs on Pipecat's API alone, as strangers write them."""
