@@ -69,6 +69,7 @@ class LocalBus(AsyncQueueBus):
         tallies: What crossed, by the fields of a `Key`; at most `TALLIES` and a few.
         recent: The latest messages, with the time each came (`time.monotonic`), oldest
             first. Audio is counted only.
+        noted: How many messages were ever put into `recent`: tells what is new, what was missed.
     """
 
     def __init__(self) -> None:
@@ -76,11 +77,7 @@ class LocalBus(AsyncQueueBus):
         super().__init__()
         self.tallies: dict[tuple[type, str, str | None, bool | None], Tally] = {}
         self.recent: deque[tuple[float, BusMessage]] = deque(maxlen=RECENT_MESSAGES)
-
-    @property
-    def noted(self) -> int:
-        """How many messages were ever put into `recent`: tells what is new, what was missed."""
-        return sum(tally.count for tally in self.tallies.values() if not tally.audio)
+        self.noted = 0
 
     async def publish(self, message: BusMessage) -> None:
         """Deliver a message to all subscribers.
@@ -118,6 +115,7 @@ class LocalBus(AsyncQueueBus):
         tally.last = now
         if not tally.audio:
             self.recent.append((now, message))
+            self.noted += 1
         elif isinstance(frame, AudioRawFrame):
             tally.bytes += len(frame.audio)
             if frame.sample_rate:

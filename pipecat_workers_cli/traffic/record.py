@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Generic, Protocol, TypeVar
 
@@ -26,7 +27,8 @@ from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.traffic.entry import Entry
 
 VERSION = 1  # of the format; keys are only ever added, so readers of it read later files of it
-WAITING = 200  # batches, one every 0.1 s; a disk that takes none for 20 s costs entries
+WRITE_EVERY = 0.1  # seconds; a thread that wakes more often gets in the event loop's way
+WAITING = 1_000  # batches, one every 0.02 s; a disk that takes none for 20 s costs entries
 LEAVE_WITHIN = 2.0  # seconds for what still waits to be written when a session ends
 CHUNK = 1 << 20  # bytes read at once
 LONGEST_LINE = 4 << 20  # bytes; an entry that pmw wrote has a few hundred thousand at most
@@ -91,7 +93,8 @@ class Recorder:
         self.failure: str | None = None
         self._file = file
         self._compressor, self._let_out = _compressor(path)
-        self._waiting: queue.Queue[Sequence[Entry] | None] = queue.Queue(WAITING)
+        self._waiting: queue.Queue[Sequence[Entry]] = queue.Queue(WAITING)
+        self._closing = threading.Event()
         self._left_out = 0
         self._encoder = msgspec.json.Encoder()
         self._thread = threading.Thread(target=self._run, name="record", daemon=True)
@@ -110,8 +113,7 @@ class Recorder:
 
     def close(self) -> None:
         """Write what waits, as far as there is time."""
-        with contextlib.suppress(queue.Full):
-            self._waiting.put(None, timeout=LEAVE_WITHIN)
+        self._closing.set()
         self._thread.join(LEAVE_WITHIN)
 
     def _run(self) -> None:
@@ -119,8 +121,12 @@ class Recorder:
         header = Header(pmw_recording=VERSION, pmw=version("pipecat-workers-cli"), began=began)
         try:
             self._write(self._encoder.encode(header) + b"\n")
-            while (entries := self._waiting.get()) is not None:
-                self._write(self._encoder.encode_lines(entries))
+            over = False
+            while not over:
+                over = self._closing.wait(WRITE_EVERY)
+                batches = (self._waiting.get_nowait() for _ in range(self._waiting.qsize()))
+                if entries := [*chain.from_iterable(batches)]:
+                    self._write(self._encoder.encode_lines(entries))
             self._file.write(self._compressor.flush())
             self._file.flush()
         except OSError as error:
@@ -191,17 +197,36 @@ class Recording(Generic[Told]):
             ConfigurationError: It can't be read, is no recording or of a later version.
         """
         self.broken, self.cut = [], False
-        decode = msgspec.json.Decoder(self.type).decode
-        lines = self._lines()
-        self._check_header(next(lines, b""))
-        for number, line in enumerate(lines, start=2):
+        decoder = msgspec.json.Decoder(self.type)
+        number = 0
+        for block in self._blocks():
+            lines = block
+            if not number:
+                header, _, lines = block.partition(b"\n")
+                self._check_header(header)
+                number = 1
             try:
-                yield decode(line)
+                yield from decoder.decode_lines(lines)
             except msgspec.DecodeError:  # of which a wrong type is one
-                if line.endswith(b"\n"):
-                    self.broken.append(number)
-                else:
-                    self.cut = True
+                yield from self._decode_each(lines, decoder, number)
+            number += lines.count(b"\n")
+        if not number:
+            self._check_header(b"")
+
+    def _decode_each(
+        self, block: bytes, decoder: msgspec.json.Decoder[Told], before: int
+    ) -> Iterator[Told]:
+        *lines, rest = block.split(b"\n")
+        for number, line in enumerate(lines, start=before + 1):
+            try:
+                yield decoder.decode(line)
+            except msgspec.DecodeError:
+                self.broken.append(number)
+        if rest:
+            try:
+                yield decoder.decode(rest)
+            except msgspec.DecodeError:
+                self.cut = True
 
     def _check_header(self, line: bytes) -> None:
         mend = "name a file that --record or pmw bus record wrote"
@@ -213,13 +238,16 @@ class Recording(Generic[Told]):
             what = f"{self.path} is of format {header.pmw_recording}, made by pmw {header.pmw}"
             raise ConfigurationError(what, mend=f"this pmw reads up to {VERSION}: update it")
 
-    def _lines(self) -> Iterator[bytes]:
-        """Give each line with its end; one that is too long, as one that can't be read."""
+    def _blocks(self) -> Iterator[bytes]:
+        """Give whole lines, many at once; a line that is too long, as one that can't be read."""
         rest = b""
         for chunk in self._chunks():
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                yield line + b"\n"
+            whole, newline, new = chunk.rpartition(b"\n")
+            if newline:
+                yield rest + whole + newline
+                rest = new
+            else:
+                rest += new
             if len(rest) > LONGEST_LINE:
                 rest = b"!"
         if rest:

@@ -36,7 +36,7 @@ ENDED_EDGES = 2_000  # kept of calls that ended
 WORDS = 300  # characters of a worker's last words
 RATE_SPAN = 5.0  # seconds that a rate looks back
 SAMPLE_EVERY = 0.5  # seconds between the counts that rates are reckoned from
-COLLECT_EVERY = 0.1  # seconds; a bus keeps what comes in four times that, at its utmost
+COLLECT_EVERY = 0.02  # seconds; at 5,000 messages a second a round takes less than 1 ms
 KEPT_FOR = 600.0  # seconds for which a session remembers what nobody asked it to record
 KEPT_MOST = 50_000  # messages and entries remembered; some 30 MB
 

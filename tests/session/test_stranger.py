@@ -65,8 +65,13 @@ async def test_a_program_that_is_not_there_is_refused():
 
 async def test_sigterm_is_passed_on_and_its_code_returned(tmp_path: Path):
     script = tmp_path / "waits.py"
-    script.write_text("import time\nprint('up', flush=True)\ntime.sleep(60)\n")
-    running = asyncio.create_task(run_tapped([sys.executable, str(script)], lambda _: None))
-    await asyncio.sleep(0.5)
+    up = tmp_path / "up"
+    wait = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).touch()\ntime.sleep(60)\n"
+    script.write_text(wait)
+    command = [sys.executable, str(script), str(up)]
+    running = asyncio.create_task(run_tapped(command, lambda _: None))
+    async with asyncio.timeout(10):
+        while not up.exists():  # noqa: ASYNC110  # another process has no event of ours
+            await asyncio.sleep(0.01)
     os.kill(os.getpid(), signal.SIGTERM)
     assert await asyncio.wait_for(running, 10) == 128 + signal.SIGTERM
