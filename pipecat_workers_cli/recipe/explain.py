@@ -9,7 +9,15 @@ from pydantic_core import ErrorDetails
 
 from pipecat_workers_cli.errors import near_miss
 from pipecat_workers_cli.recipe.findings import ABSENT, Finding, Place, value_at
-from pipecat_workers_cli.recipe.model import LINE_PATTERN, NAME_PATTERN, TRIGGER_PATTERN, Recipe
+from pipecat_workers_cli.recipe.model import (
+    IDENTIFIER_PATTERN,
+    KIND_PATTERN,
+    LINE_PATTERN,
+    NAME_PATTERN,
+    REFERENCE_PATTERN,
+    TRIGGER_PATTERN,
+    Recipe,
+)
 from pipecat_workers_cli.recipe.names import END, TRANSFER
 
 QUOTE_IT = "put it in quotes"
@@ -41,6 +49,18 @@ _PATTERNS = {
     TRIGGER_PATTERN: (
         "is nothing a rule can wait for",
         "there is user, opening, transfer, developer, tool, tool:NAME",
+    ),
+    IDENTIFIER_PATTERN: (
+        "is no plain name",
+        "begin with a letter or _; go on with those and digits, 64 at most",
+    ),
+    REFERENCE_PATTERN: (
+        "names no function",
+        'write "MODULE:FUNCTION", such as "acme_tools:find_order"',
+    ),
+    KIND_PATTERN: (
+        "is no kind",
+        "name agent, specialist, coder, controller, an installed one, or MODULE:CLASS",
     ),
 }
 # The model's own errors say what is wrong; this is how to mend it.

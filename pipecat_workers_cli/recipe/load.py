@@ -219,15 +219,17 @@ class _Draft:
         findings: list[Finding] = []
         unset = {finding.place for finding in skip}
         workers = tables.get("workers")
-        for i, worker in enumerate(workers if is_list(workers) else ()):
-            place: Place = ("workers", i, "prompt_file")
-            name = worker.get("prompt_file") if isinstance(worker, dict) else None
-            if not isinstance(name, str) or "prompt" in worker or place in unset:
+        speakers: list[tuple[Place, Any]] = [(("main",), tables.get("main"))]
+        speakers += [(("workers", i), w) for i, w in enumerate(workers if is_list(workers) else ())]
+        for speaker, table in speakers:
+            place = (*speaker, "prompt_file")
+            name = table.get("prompt_file") if isinstance(table, dict) else None
+            if not isinstance(name, str) or "prompt" in table or place in unset:
                 continue
             try:
-                worker["prompt"] = self._read_prompt(name)
-                del worker["prompt_file"]
-                self._prompt_files["workers", i, "prompt"] = place
+                table["prompt"] = self._read_prompt(name)
+                del table["prompt_file"]
+                self._prompt_files[(*speaker, "prompt")] = place
             except ConfigurationError as error:
                 findings.append(Finding(place, error.what, error.mend))
         return findings

@@ -260,6 +260,9 @@ def test_a_fault_is_one_line_with_file_line_key_value_and_mend(tmp_path):
         ('llm = "openai:gpt-4.1"', "voice = 5", "voice = 5: must be a text or a table of texts"),
         ('llm = "openai:gpt-4.1"', "'a b' = 1", "mine.toml:12: workers.support.'a b' = 1: unknown"),
         ('llm = "openai:gpt-4.1"', r'summary = "a\u001b[2J"', r"summary = 'a\x1b[2J': must be one"),
+        ('llm = "openai:gpt-4.1"', 'kind = "My Kind"', "kind = 'My Kind': is no kind (name agent"),
+        ('llm = "openai:gpt-4.1"', 'tools = ["a.b"]', "tools[0] = 'a.b': names no function (wr"),
+        ('llm = "openai:gpt-4.1"', "options.a-b = 1", "options.a-b = 1: is no plain name (begin"),
     ],
 )
 def test_each_fault_names_its_line_its_key_and_what_is_wrong(old, new, expected, tmp_path):
@@ -405,6 +408,18 @@ def test_a_prompt_file_is_found_beside_the_recipe_from_wherever_one_stands(tmp_p
     prompt(tmp_path, b"words")
     monkeypatch.chdir("/")
     assert load_recipe(str(path)).recipe.worker("support").prompt == "words"
+
+
+def test_the_main_worker_may_have_a_prompt_file_too(tmp_path):
+    text = GOOD.replace('name = "acme"', 'prompt_file = "prompts/support.md"')
+    prompt(tmp_path, b"You moderate.")
+    write(tmp_path, text.replace('transfers = ["support"]', 'kind = "specialist"'))
+    main = load_recipe("./mine.toml").recipe.main
+    assert (main.prompt, main.prompt_file) == ("You moderate.", None)
+    (tmp_path / "prompts" / "support.md").unlink()
+    faults = faults_of(text, tmp_path)
+    assert (faults[0].key, faults[0].line) == ("main.prompt_file", 3)
+    assert "there is no such file" in faults[0].what
 
 
 @pytest.mark.parametrize(
