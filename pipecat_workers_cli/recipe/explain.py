@@ -1,6 +1,6 @@
 """What the model refuses, said in a recipe author's words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from inspect import isclass
 from typing import Any, get_args
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from pipecat_workers_cli.errors import near_miss
-from pipecat_workers_cli.recipe.findings import ABSENT, Finding, Place, value_at
+from pipecat_workers_cli.recipe.findings import ABSENT, Finding, Place, is_list, value_at
 from pipecat_workers_cli.recipe.model import (
     IDENTIFIER_PATTERN,
     KIND_PATTERN,
@@ -18,7 +18,6 @@ from pipecat_workers_cli.recipe.model import (
     TRIGGER_PATTERN,
     Recipe,
 )
-from pipecat_workers_cli.recipe.names import END, TRANSFER
 
 QUOTE_IT = "put it in quotes"
 
@@ -37,6 +36,7 @@ _SAYINGS = {
     "string_too_short": ("is empty", "fill it in, or leave the key out"),
     "too_short": ("is empty", "give at least one"),
     "too_long": ("has over {max_length} entries", "keep to {max_length}"),
+    "greater_than": ("is not above {gt:g}", "give more than {gt:g}"),
     "greater_than_equal": ("is below {ge:g}", "give {ge:g} or more"),
     "less_than_equal": ("is above {le:g}", "give {le:g} or less"),
 }
@@ -78,7 +78,31 @@ _MENDS = {
     "doubled": "give it another name",
     "itself": "name another worker, or leave it out",
     "twice": "leave one of the two out",
+    "alone": "leave it out; it is for recipes whose [main] has no prompt",
+    "no_llm": "give [main] a prompt, or move this to a worker",
+    "no_agent": "add one, or a worker of the kind 'agent'",
+    "opens": "leave it out",
+    "agent": "write kind = 'specialist', or leave [main]'s prompt out",
+    "unused": "leave it out",
+    "never_has": "leave it out; only agents have 'transfers'",
+    "keeps": "leave it out, or leave [main]'s prompt out",
+    "serves": "name an agent; whoever wants its answers asks it by 'jobs'",
+    "asks_itself": "name another worker",
+    "asks_main": "name another worker",
+    "asks_agent": "ask another, or give it kind = 'specialist', which answers jobs",
+    "no_handler": "leave 'job' out",
+    "unheard": "leave it out, or put it where the caller's question is asked on",
+    "reserved": "give it another name",
+    "tool_taken": "give one of the two another name",
+    "no_call": "let who talks to the caller call it",
+    "no_transfer": "write transfers = ['AGENT'] above, or call another tool",
+    "needed": 'add it, such as NAME = "{text}"',
 }
+_LISTED = frozenset({"nobody", "no_tool", "no_argument"})
+"""Errors that come with all that would have been right."""
+
+_ABSENT = frozenset({"needed", "no_agent"})
+"""Errors about what isn't there, and stands nowhere in the tables."""
 
 
 def explain(
@@ -92,11 +116,12 @@ def explain(
         written: The same before variables were filled in, so that no message quotes one.
     """
     findings: dict[Place, Finding] = {}
+    secret = set(_filled(written, tables))
     for error in errors:
         place = _find_place(error, tables)
         if error["type"] == "too_short" and value_at(tables, place):
             continue  # pydantic counts the valid entries, and has told of the others
-        what, mend = _say(error, place)
+        what, mend = _say(error, place, secret)
         if error["type"] == "pattern" and value_at(written, place) != value_at(tables, place):
             what = "not a regular expression"  # the reason quotes it
         findings.setdefault(place, Finding(place, what, mend))
@@ -105,6 +130,8 @@ def explain(
 
 def _find_place(error: ErrorDetails, tables: Mapping[str, Any]) -> Place:
     """Drop from pydantic's place what is no key, such as the branch of a union."""
+    if error["type"] in _ABSENT:
+        return error["loc"]
     place: Place = ()
     for part in error["loc"]:
         if value_at(tables, (*place, part)) is not ABSENT:
@@ -112,7 +139,19 @@ def _find_place(error: ErrorDetails, tables: Mapping[str, Any]) -> Place:
     return (*place, error["loc"][-1]) if error["type"] == "missing" else place
 
 
-def _say(error: ErrorDetails, place: Place) -> tuple[str, str]:
+def _filled(written: Any, tables: Any) -> Iterator[str]:
+    """Give the texts that variables were filled into, which no message may repeat."""
+    if isinstance(written, Mapping):
+        for key, value in written.items():
+            yield from _filled(value, value_at(tables, (key,)))
+    elif is_list(written):
+        for i, value in enumerate(written):
+            yield from _filled(value, value_at(tables, (i,)))
+    elif isinstance(tables, str) and tables != written:
+        yield tables
+
+
+def _say(error: ErrorDetails, place: Place, secret: Set[str]) -> tuple[str, str]:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "tuple_type" and place == ("workers",):
         return "must be a list of tables", "write [[workers]], with double brackets, above each"
@@ -121,25 +160,22 @@ def _say(error: ErrorDetails, place: Place) -> tuple[str, str]:
         return what.format(**context), mend.format(**context)
     if kind == "string_pattern_mismatch":
         return _PATTERNS[context["pattern"]]
-    return _say_known(error, place)
+    return _say_known(error, place, secret)
 
 
-def _say_known(error: ErrorDetails, place: Place) -> tuple[str, str]:
+def _say_known(error: ErrorDetails, place: Place, secret: Set[str]) -> tuple[str, str]:
     """Say what has a list of all that would have been right, or a sentence of the model's own."""
-    kind, what, found, context = error["type"], error["msg"], error["input"], error.get("ctx", {})
+    kind, what, context = error["type"], error["msg"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return "unknown key", near_miss(str(place[-1]), _known_keys(place[:-1]))
-    if kind == "literal_error":
-        return "there is no such kind", near_miss(str(found), _quoted(context["expected"]))
-    if kind == "no_tool" and TRANSFER in found and len(context["known"]) == 1:
-        return what, f"only {END} is there; {TRANSFER} comes with 'transfers'"
-    if kind in {"nobody", "no_tool"}:
-        return what, near_miss(found, context["known"])
+    if kind in _LISTED:
+        # An argument's name is a key, the others are values.
+        found = str(place[-1] if kind == "no_argument" else error["input"])
+        return what, near_miss(found, [name for name in context["known"] if name not in secret])
+    if kind == "ring":
+        names = ["…" if name in secret else name for name in context["ring"]]
+        return what, f"let one of them answer by itself: {' asks '.join(names)}"
     return what, _MENDS.get(kind, "see pmw recipe show handoff for one that works")
-
-
-def _quoted(expected: str) -> list[str]:
-    return expected.replace("'", "").replace(" or ", ", ").split(", ")
 
 
 def _known_keys(place: Place) -> list[str]:

@@ -57,27 +57,49 @@ def is_list(value: object) -> TypeGuard[Sequence[Any]]:
 def key_at(tables: object, place: Place) -> str:
     """Return how people call a place: `workers.support.transfers[1]`.
 
-    A worker goes by its name, unless it has none or shares it with one before it.
+    A worker goes by its name and a job by its tool's, unless it has none or shares it with
+    one before it.
     """
     words = ""
     for depth, part in enumerate(place):
-        worker = _worker_name(tables, place[: depth + 1]) if depth == 1 else None
-        if worker is not None:
-            words += f".{worker}"
-        elif isinstance(part, int):
-            words += f"[{part}]"
+        if isinstance(part, int):
+            called = _called(tables, place[: depth + 1])
+            words += f"[{part}]" if called is None else f".{called}"
         else:
             shown = part if _BARE.fullmatch(part) else repr(part)
             words += f".{_shorten(shown)}"
     return words.removeprefix(".")
 
 
-def _worker_name(tables: object, place: Place) -> str | None:
-    if place[0] != "workers" or not isinstance(place[1], int):
+def names_in(tables: object, place: Place) -> list[str] | None:
+    """Return what the entries of a list are called, "" for one without a name.
+
+    Args:
+        tables: The recipe's.
+        place: The list's.
+
+    Returns:
+        None if the entries of such a list have numbers only.
+    """
+    match place:
+        case ("workers",):
+            key = "name"
+        case ("main", "jobs") | ("workers", int(), "jobs"):
+            key = "tool"
+        case _:
+            return None
+    entries = value_at(tables, place)
+    named = (value_at(entry, (key,)) for entry in (entries if is_list(entries) else ()))
+    return [name if isinstance(name, str) else "" for name in named]
+
+
+def _called(tables: object, place: Place) -> str | None:
+    names = names_in(tables, place[:-1]) or []
+    number = place[-1]
+    if not isinstance(number, int) or number >= len(names):
         return None
-    name = value_at(tables, (*place, "name"))
-    before = (value_at(tables, ("workers", i, "name")) for i in range(place[1]))
-    if not isinstance(name, str) or not _BARE.fullmatch(name) or name in before:
+    name = names[number]
+    if not _BARE.fullmatch(name) or name in names[:number]:
         return None
     return _shorten(name)
 

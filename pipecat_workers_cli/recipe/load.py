@@ -25,8 +25,8 @@ from pipecat_workers_cli.recipe.findings import (
     show_value,
     value_at,
 )
+from pipecat_workers_cli.recipe.fitting import find_misfits
 from pipecat_workers_cli.recipe.model import Recipe
-from pipecat_workers_cli.recipe.names import find_misnamed
 from pipecat_workers_cli.recipe.overrides import Overrides, fill_variables
 from pipecat_workers_cli.recipe.places import MAX_KEY_PARTS, find_lines, find_long_key
 from pipecat_workers_cli.recipe.toml_errors import explain_toml
@@ -203,10 +203,10 @@ class _Draft:
             return Recipe.model_validate(tables), []
         except ValidationError as error:
             errors = error.errors(include_url=False)
-        # The model compares names only where all else is right.
-        misnamed = list(find_misnamed(tables))
-        if misnamed:
-            whole = ValidationError.from_exception_data("Recipe", misnamed)
+        # The model compares its tables only where all else is right.
+        misfits = list(find_misfits(tables))
+        if misfits:
+            whole = ValidationError.from_exception_data("Recipe", misfits)
             errors += whole.errors(include_url=False)
         findings = explain(errors[: MAX_FAULTS * 10], tables, written=self._written)
         return None, [

@@ -22,13 +22,15 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from pipecat_workers_cli.recipe.fitting import find_misfits
 from pipecat_workers_cli.recipe.names import (
+    AGENT,
     MAX_RULES,
     MAX_TOOLS,
     MAX_TRANSFERS,
     MAX_WORKERS,
     SERVING_KINDS,
-    find_misnamed,
+    TAKES,
 )
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,39}$"
@@ -200,7 +202,7 @@ class JobTool(Table):
 
     tool: Identifier
     workers: tuple[Name, ...] = Field(min_length=1, max_length=MAX_WORKERS)
-    takes: Annotated[Mapping[Identifier, Line], Field(max_length=20)] = {"question": "in full"}
+    takes: Annotated[Mapping[Identifier, Line], Field(max_length=20)] = TAKES
     description: Text | None = None
     job: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
     timeout: Annotated[float, Field(gt=0, le=3600, strict=True, allow_inf_nan=False)] = 30.0
@@ -228,7 +230,7 @@ class WorkerRecipe(Speaker):
     """One `[[workers]]` table: who the worker is, and to whom it may hand over."""
 
     name: Name
-    kind: Kind = "agent"
+    kind: Kind = AGENT
     summary: Line = ""
     transfers: tuple[Name, ...] = Field(default=(), max_length=MAX_TRANSFERS)
     options: Mapping[Identifier, Any] = {}
@@ -255,8 +257,8 @@ class Recipe(Table):
     workers: tuple[WorkerRecipe, ...] = Field(min_length=1, max_length=MAX_WORKERS)
 
     @model_validator(mode="after")
-    def _names_fit(self) -> Self:
-        errors = list(find_misnamed(self.model_dump(exclude_none=True)))
+    def _fits_together(self) -> Self:
+        errors = list(find_misfits(self.model_dump(exclude_unset=True, exclude_none=True)))
         if errors:  # pydantic keeps the places of a ValidationError raised here
             raise ValidationError.from_exception_data("Recipe", errors)
         return self

@@ -1,115 +1,166 @@
-"""Who names whom in a recipe: what no table can know of alone.
+"""Who is in a recipe, read from its plain tables.
 
-These checks read plain tables, so that they can be made on a recipe whose other values
-are still wrong: whoever mends it sees all of it at once.
+What compares names reads tables and not the model, so that it can be done on a recipe whose
+other values are still wrong: whoever mends it sees all of it at once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipecat_workers_cli.recipe.findings import Place, is_list
 
-DOUBLED = PydanticCustomError("doubled", "another worker has that name already")
-ITSELF = PydanticCustomError("itself", "a worker can't hand the call to itself")
-TWICE = PydanticCustomError("twice", "stands in this list twice")
-
 MAX_WORKERS = 50
 MAX_TRANSFERS = 50
 MAX_RULES = 500
 MAX_TOOLS = 50
 
+AGENT = "agent"
+"""The kind that talks to callers, and that a worker is when it names none."""
+
 SERVING_KINDS = frozenset({"specialist", "coder", "controller"})
 """Kinds of ours that answer other workers' jobs and never have the caller."""
+
+KIND_TOOLS: Mapping[str, tuple[str, ...]] = {
+    "controller": ("read_temperature", "temperature_statistics", "set_target", "set_response_rate"),
+}
+"""The tools that a kind of ours brings along, beside those of its table."""
+
+UNUSED_KEYS: Mapping[str, tuple[str, ...]] = {
+    "coder": ("prompt", "prompt_file", "llm", "tools", "jobs", "script"),
+}
+"""Keys that a kind of ours can do nothing with: a coder's engine thinks by itself."""
 
 TRANSFER = "transfer_to_agent"
 END = "end_conversation"
 """The tools of every agent: END always, TRANSFER with `transfers`. `workers.agent` has them."""
 
+TAKES: Mapping[str, str] = {"question": "in full"}
+"""What a job's tool takes if its table doesn't say."""
 
-def find_misnamed(recipe: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-    """Give every name that is taken twice, or that names nobody or nothing there is.
 
-    Args:
-        recipe: The recipe's tables; values of a wrong type are passed over.
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One table of a recipe: `[main]`, or one of `[[workers]]`.
+
+    Attributes:
+        place: Where it stands.
+        table: What it says; values may be of a wrong type.
     """
-    workers = _tables(recipe.get("workers"))
-    names = {name for _, worker in workers if isinstance(name := worker.get("name"), str)}
-    main = recipe.get("main")
-    main = main if isinstance(main, Mapping) else {}
-    seen = {main.get("name", "main")} if isinstance(main.get("name", ""), str) else set()
-    for i, worker in workers[:MAX_WORKERS]:  # more of them are a fault by themselves
-        place: Place = ("workers", i)
-        name = worker.get("name")
-        if isinstance(name, str):
-            if name in seen:
-                yield _error(DOUBLED, (*place, "name"), name)
-            seen.add(name)
-        yield from _misnamed_targets(worker, place, names)
-        yield from _misnamed_tools(worker, place)
-    opening = main.get("opening")
-    opener = opening.get("worker") if isinstance(opening, Mapping) else None
-    if isinstance(opener, str) and opener not in names:
-        yield _nobody(("main", "opening", "worker"), opener, names)
+
+    place: Place
+    table: Mapping[str, Any]
+
+    @property
+    def name(self) -> str | None:
+        """Its name; None if it has none that is a text."""
+        default = "main" if self.place == ("main",) else None
+        return _text(self.table.get("name", default))
+
+    @property
+    def kind(self) -> str | None:
+        """Its kind; None for `[main]`, and for what is no text."""
+        return None if self.place == ("main",) else _text(self.table.get("kind", AGENT))
+
+    @property
+    def serves(self) -> bool:
+        """Whether it answers jobs only, being of such a kind of ours."""
+        return self.kind in SERVING_KINDS
+
+    @property
+    def own(self) -> bool:
+        """Whether its class is somebody else's, and may bring what no table tells of."""
+        return self.place != ("main",) and self.kind != AGENT and not self.serves
+
+    @property
+    def transfers(self) -> list[str | None]:
+        """The agents it may hand the call to; None stands for what is no text."""
+        return texts(self.table.get("transfers"))
+
+    @property
+    def jobs(self) -> list[tuple[Place, Mapping[str, Any]]]:
+        """The tables of its `jobs`, each with its place."""
+        return [((*self.place, "jobs", i), job) for i, job in tables(self.table.get("jobs"))]
 
 
-def _misnamed_targets(
-    worker: Mapping[str, Any], place: Place, names: set[str]
-) -> Iterator[InitErrorDetails]:
-    targets = _texts(worker.get("transfers"))
-    name = worker.get("name")
-    for j, target in enumerate(targets):
-        where = (*place, "transfers", j)
-        if target is None:
-            continue
-        if target == name:
-            yield _error(ITSELF, where, target)
-        elif target not in names:
-            yield _nobody(where, target, names - {name})
-        elif target in targets[:j]:
-            yield _error(TWICE, where, target)
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """All who are in a recipe.
+
+    Attributes:
+        main: The `[main]` table; empty if there is none.
+        workers: Each of `[[workers]]` that is a table, up to the most there may be.
+        names: The workers' names, those of any number of workers.
+    """
+
+    main: Member
+    workers: tuple[Member, ...]
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, recipe: Mapping[str, Any]) -> "Crew":
+        """Read a recipe's tables; what is of a wrong type is passed over."""
+        main = recipe.get("main")
+        members = [Member(("workers", i), table) for i, table in tables(recipe.get("workers"))]
+        return cls(
+            Member(("main",), main if isinstance(main, Mapping) else {}),
+            tuple(members[:MAX_WORKERS]),
+            frozenset(name for member in members if (name := member.name) is not None),
+        )
+
+    @property
+    def main_talks(self) -> bool:
+        """Whether `[main]` has an LLM and keeps the caller; else it bridges to agents."""
+        return "prompt" in self.main.table or "prompt_file" in self.main.table
+
+    def named(self, name: str) -> Member | None:
+        """Return the first worker of that name."""
+        return next((worker for worker in self.workers if worker.name == name), None)
+
+    def callable(self) -> set[str]:
+        """Return the names of the workers that can take the call."""
+        return {w.name for w in self.workers if w.name is not None and not w.serves}
+
+    def answering(self) -> set[str]:
+        """Return the names of the workers that can answer jobs."""
+        return {w.name for w in self.workers if w.name is not None and w.kind != AGENT}
 
 
-def _misnamed_tools(worker: Mapping[str, Any], place: Place) -> Iterator[InitErrorDetails]:
-    targets = {target for target in _texts(worker.get("transfers")) if target is not None}
-    tools = [END, TRANSFER] if targets else [END]
-    for i, rule in _tables(worker.get("script"))[:MAX_RULES]:
-        where = (*place, "script", i)
-        call, on, args = rule.get("call"), rule.get("on"), rule.get("args")
-        if isinstance(call, str) and call not in tools:
-            yield _no_tool((*where, "call"), call, tools)
-        if isinstance(on, str) and on.startswith("tool:") and on[5:] not in tools:
-            yield _no_tool((*where, "on"), on, [f"tool:{tool}" for tool in tools])
-        agent = args.get("agent") if call == TRANSFER and isinstance(args, Mapping) else None
-        # `{…}` is filled in with what the caller said, so it may yet become a name.
-        if isinstance(agent, str) and targets and "{" not in agent and agent not in targets:
-            yield _nobody((*where, "args", "agent"), agent, targets)
-
-
-def _tables(value: object) -> list[tuple[int, Mapping[str, Any]]]:
+def tables(value: object) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the tables in a list, each with its number."""
     entries = value if is_list(value) else ()
     return [(i, table) for i, table in enumerate(entries) if isinstance(table, Mapping)]
 
 
-def _texts(value: object) -> list[str | None]:
+def texts(value: object) -> list[str | None]:
+    """Return the entries of a list, as many as there may be; None for what is no text."""
     entries = value if is_list(value) else ()
-    return [entry if isinstance(entry, str) else None for entry in entries[:MAX_TRANSFERS]]
+    return [_text(entry) for entry in entries[:MAX_TRANSFERS]]
 
 
-def _nobody(place: Place, name: str, known: Iterable[str]) -> InitErrorDetails:
-    what = "no worker that can take the call has that name"
-    return _error(
-        PydanticCustomError("nobody", what, {"known": sorted(known)[:MAX_WORKERS]}), place, name
-    )
+def misfit(
+    kind: str, what: str, place: Place, value: object = None, /, **context: object
+) -> InitErrorDetails:
+    """Make the error of a value that doesn't fit the rest of its recipe.
+
+    Args:
+        kind: A word for it, by which its mend is found.
+        what: What is wrong; `{name}` is filled in from the context.
+        place: Where.
+        value: What stands there.
+        **context: What the words may need.
+    """
+    error = PydanticCustomError(kind, what, context)  # pyright: ignore[reportArgumentType]
+    return {"type": error, "loc": place, "input": value}
 
 
-def _no_tool(place: Place, name: str, known: Iterable[str]) -> InitErrorDetails:
-    what = "this worker has no such tool"
-    return _error(
-        PydanticCustomError("no_tool", what, {"known": sorted(known)[:MAX_WORKERS]}), place, name
-    )
+def shown(names: Iterable[str]) -> list[str]:
+    """Return names as a message lists them: no more than there may be, none that is odd."""
+    proper = (name for name in names if name.isprintable() and len(name) <= 64)
+    return sorted(proper)[:MAX_WORKERS]
 
 
-def _error(kind: PydanticCustomError, place: Place, value: str) -> InitErrorDetails:
-    return {"type": kind, "loc": place, "input": value}
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

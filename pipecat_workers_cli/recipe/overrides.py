@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipecat_workers_cli.errors import near_miss
-from pipecat_workers_cli.recipe.findings import Finding, Place, is_list
+from pipecat_workers_cli.recipe.findings import Finding, Place, is_list, names_in
 from pipecat_workers_cli.settings import variable
 
 _SEGMENT = re.compile(r"([A-Za-z0-9_-]+)((?:\[\d{1,4}\])*)")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
 _SERVICES = frozenset({"llm", "stt", "tts"})
+_NAMED: Mapping[str | int, tuple[str, str]] = {
+    "workers": ("no such worker", "a worker goes by its name here"),
+    "jobs": ("no job has such a tool", "a job goes by its tool's name here"),
+}
 
 
 class Overrides:
@@ -39,14 +43,15 @@ class Overrides:
         if not equals or not parts:
             self._refuse((key,), "not a KEY=VALUE", "write it like main.name=acme")
             return
-        if parts[0] == "workers" and len(parts) > 1:
-            names = _names(tables.get("workers"))
-            name = parts[1]
-            if not isinstance(name, str) or name not in names:
-                what = "a worker goes by its name here" if _is_index(name) else "no such worker"
-                self._refuse(tuple(parts), what, near_miss(str(name), set(names) - {""}))
+        for depth, part in enumerate(parts):
+            names = names_in(tables, tuple(parts[:depth]))
+            if names is None:
+                continue
+            if not isinstance(part, str) or part not in names:
+                what = _NAMED[parts[depth - 1]][_is_index(part)]
+                self._refuse(tuple(parts), what, near_miss(str(part), set(names) - {""}))
                 return
-            parts[1] = names.index(name)
+            parts[depth] = names.index(part)
         self._put(tables, tuple(parts), _parse_value(value))
 
     def _put(self, tables: dict[str, Any], place: Place, value: Any) -> None:
@@ -141,12 +146,6 @@ def _parse_value(text: str) -> Any:
         return text
     # A text of several lines may read like several keys.
     return parsed["value"] if len(parsed) == 1 else text
-
-
-def _names(workers: object) -> list[str]:
-    entries = workers if is_list(workers) else ()
-    named = (entry.get("name") if isinstance(entry, Mapping) else None for entry in entries)
-    return [name if isinstance(name, str) else "" for name in named]
 
 
 def _is_index(part: str | int) -> bool:
