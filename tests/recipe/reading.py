@@ -1,8 +1,14 @@
-"""What `load_recipe` says of a text."""
+"""What `load_recipe` says of a text, and texts it should find nothing wrong with."""
 
 from pathlib import Path
 
 from pipecat_workers_cli.recipe.load import RecipeError, load_recipe
+
+EXAMPLES = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in sorted(Path(__file__).with_name("examples").glob("*.toml"))
+}
+"""The five recipes of the format's description, completed where that leaves something out."""
 
 
 def faults_in(text: str, folder: Path, *, sets: tuple[str, ...] = ()) -> list[str]:
