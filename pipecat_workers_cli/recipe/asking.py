@@ -82,13 +82,13 @@ def _unfit_asked(
             what = "no worker that answers jobs has that name"
             known = shown(crew.answering() - {asker.name or ""})
             yield misfit("nobody", what, where, name, known=known)
-        elif (found := crew.named(name)) is not None and found.kind == AGENT:
+        elif (found := crew.named.get(name)) is not None and found.kind == AGENT:
             yield misfit("asks_agent", "agents talk to callers and answer no jobs", where, name)
 
 
 def _unfit_handler(place: Place, job: Mapping[str, Any], crew: Crew) -> Iterator[InitErrorDetails]:
     handler = job.get("job")
-    asked = [crew.named(name) for name in texts(job.get("workers")) if name is not None]
+    asked = [crew.named.get(name) for name in texts(job.get("workers")) if name is not None]
     # Beside a class that has the handler, kinds of ours answer whatever they are asked.
     if isinstance(handler, str) and asked and all(found and found.serves for found in asked):
         kind = next((found.kind for found in asked if found), None)

@@ -9,14 +9,14 @@ from pydantic_core import ErrorDetails
 
 from pipecat_workers_cli.errors import near_miss
 from pipecat_workers_cli.recipe.findings import ABSENT, Finding, Place, is_list, value_at
-from pipecat_workers_cli.recipe.model import (
+from pipecat_workers_cli.recipe.model import Recipe
+from pipecat_workers_cli.recipe.values import (
     IDENTIFIER_PATTERN,
     KIND_PATTERN,
     LINE_PATTERN,
     NAME_PATTERN,
     REFERENCE_PATTERN,
     TRIGGER_PATTERN,
-    Recipe,
 )
 
 QUOTE_IT = "put it in quotes"

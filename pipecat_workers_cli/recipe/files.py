@@ -11,7 +11,8 @@ MAX_BYTES = 1_000_000  # of a recipe; the longest that ships has some 5,000
 _PACKAGE = Path(__file__).parents[1]
 
 
-def _shipped_folder() -> Path:
+def shipped_folder() -> Path:
+    """Return the folder of the recipes that ship."""
     # A wheel carries them inside the package, a checkout has them beside it.
     inside = _PACKAGE / "recipes"
     return inside if inside.is_dir() else _PACKAGE.parent / "recipes"
@@ -19,7 +20,7 @@ def _shipped_folder() -> Path:
 
 def shipped_recipes() -> tuple[str, ...]:
     """Return the names of the recipes that ship, sorted."""
-    return tuple(sorted(path.stem for path in _shipped_folder().glob("*.toml")))
+    return tuple(sorted(path.stem for path in shipped_folder().glob("*.toml")))
 
 
 def shipped_path(name: str) -> Path:
@@ -30,7 +31,7 @@ def shipped_path(name: str) -> Path:
     """
     names = shipped_recipes()
     if name in names:
-        return _shipped_folder() / f"{name}.toml"
+        return shipped_folder() / f"{name}.toml"
     own = Path(f"{name}.toml")
     if name and own.name == str(own) and own.is_file():
         raise ConfigurationError(

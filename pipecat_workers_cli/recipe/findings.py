@@ -81,25 +81,32 @@ def names_in(tables: object, place: Place) -> list[str] | None:
     Returns:
         None if the entries of such a list have numbers only.
     """
-    match place:
-        case ("workers",):
-            key = "name"
-        case ("main", "jobs") | ("workers", int(), "jobs"):
-            key = "tool"
-        case _:
-            return None
+    key = _naming_key(place)
+    if key is None:
+        return None
     entries = value_at(tables, place)
     named = (value_at(entry, (key,)) for entry in (entries if is_list(entries) else ()))
     return [name if isinstance(name, str) else "" for name in named]
 
 
+def _naming_key(place: Place) -> str | None:
+    match place:
+        case ("workers",):
+            return "name"
+        case ("main", "jobs") | ("workers", int(), "jobs"):
+            return "tool"
+        case _:
+            return None
+
+
 def _called(tables: object, place: Place) -> str | None:
-    names = names_in(tables, place[:-1]) or []
-    number = place[-1]
-    if not isinstance(number, int) or number >= len(names):
+    *entries, number = place
+    key = _naming_key(tuple(entries))
+    if key is None or not isinstance(number, int):
         return None
-    name = names[number]
-    if not _BARE.fullmatch(name) or name in names[:number]:
+    name = value_at(tables, (*place, key))
+    before = (value_at(tables, (*entries, i, key)) for i in range(number))
+    if not isinstance(name, str) or not _BARE.fullmatch(name) or name in before:
         return None
     return _shorten(name)
 

@@ -108,7 +108,7 @@ def _unfit_transfers(worker: Member, crew: Crew) -> Iterator[InitErrorDetails]:
 
 def _unable(name: str, place: Place, crew: Crew, able: set[str]) -> Iterator[InitErrorDetails]:
     """Tell if nobody who can take the call has a name."""
-    found = crew.named(name)
+    found = crew.named.get(name)
     if name in able or (found is None and name in crew.names):
         return  # the last are workers beyond the most that there may be
     if found is not None and found.serves:

@@ -2,25 +2,25 @@
 
 Nothing here builds or runs a worker. Shape and names are checked here; kinds, providers
 and voices are resolved by `call.assembly`.
+
+The text below a key is its description in `pmw recipe schema`: prose for recipe authors.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
+    GetJsonSchemaHandler,
     StringConstraints,
-    Tag,
     ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from pipecat_workers_cli.recipe.fitting import find_misfits
 from pipecat_workers_cli.recipe.names import (
@@ -32,110 +32,68 @@ from pipecat_workers_cli.recipe.names import (
     SERVING_KINDS,
     TAKES,
 )
-
-NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,39}$"
-LINE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
-TRIGGER_PATTERN = r"^(user|opening|transfer|developer|tool(:[A-Za-z_][A-Za-z0-9_]*)?)$"
-IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
-REFERENCE_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
-KIND_PATTERN = r"^([a-z][a-z0-9_-]{0,39}|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)$"
-
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-"""A worker's or a recipe's name: lower case, at most 40 characters."""
-
-Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER_PATTERN)]
-"""A tool's or an argument's name, as LLM providers allow it."""
-
-Reference = Annotated[str, StringConstraints(pattern=REFERENCE_PATTERN, max_length=200)]
-"""Code of the user's own: `module:function` or `package.module:Class`."""
-
-Kind = Annotated[str, StringConstraints(pattern=KIND_PATTERN, max_length=200)]
-"""What a worker is: a kind of ours, one of an installed package, or `module:Class`."""
-
-Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
-Line = Annotated[str, StringConstraints(max_length=300, pattern=LINE_PATTERN)]
-"""A text of one line; it is printed on terminals, so it holds no control characters."""
+from pipecat_workers_cli.recipe.values import (
+    Argument,
+    Delay,
+    Identifier,
+    Kind,
+    Line,
+    Name,
+    Pattern,
+    Reference,
+    Text,
+    Trigger,
+    Voice,
+    Words,
+)
 
 
 class Table(BaseModel):
     """A table of a recipe: unknown keys are refused, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Opening(Table):
     """Who speaks first, and what it is told. Not the words themselves."""
 
     message: Text
+    """What the worker is told to do first, such as "Welcome the caller"."""
+
     worker: Name | None = None
-
-
-def _regular_expression(value: str) -> str:
-    if "\b" in value:
-        raise PydanticCustomError("backspace", "'\\b' in double quotes is a backspace")
-    try:
-        re.compile(value, re.IGNORECASE)
-    except (re.error, OverflowError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise PydanticCustomError(
-            "pattern", "not a regular expression: {reason}", {"reason": reason}
-        ) from None
-    return value
-
-
-Pattern = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_regular_expression)]
-
-Trigger = Annotated[str, StringConstraints(pattern=TRIGGER_PATTERN)]
-
-
-def _shape(value: object) -> str | None:
-    # Tags no key can have: they turn up in pydantic's places.
-    if isinstance(value, str):
-        return "<text>"
-    if isinstance(value, list | tuple):
-        return "<list>"
-    return "<table>" if isinstance(value, Mapping) else None
-
-
-Words = Annotated[
-    Annotated[Text, Tag("<text>")]
-    | Annotated[Annotated[tuple[Text, ...], Field(min_length=1, max_length=500)], Tag("<list>")],
-    Discriminator(
-        _shape, custom_error_type="words", custom_error_message="must be a text or a list of texts"
-    ),
-]
-"""What is said: always the same, or the next of a list at each use."""
-
-Voice = Annotated[
-    Annotated[Text, Tag("<text>")] | Annotated[Mapping[Name, Text], Tag("<table>")],
-    Discriminator(
-        _shape, custom_error_type="voice", custom_error_message="must be a text or a table of texts"
-    ),
-]
-"""One voice, or one for each provider: an id of one provider means nothing to another."""
-
-
-def _scalar(value: Any) -> Any:
-    if not isinstance(value, str | int | float | bool):
-        raise PydanticCustomError("scalar", "must be a text, a number, true or false")
-    return value
-
-
-Argument = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+    """The agent that has the call first; the first agent if left out."""
 
 
 class Rule(Table):
-    """One line of a `script`: when it fits, and what the scripted LLM then says or calls.
+    """When a rule fits, and what the offline LLM then says or calls. The first that fits wins."""
 
-    `on` left out means anything but a tool's result; `match` left out means always.
-    """
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["say"]}, {"required": ["call"]}],
+            "dependentRequired": {"args": ["call"]},
+        }
+    )
 
     on: Trigger | None = None
+    """What is to be answered: the caller's words (user), the first thing said (opening), a call
+    handed over (transfer), either of these two (developer), a tool's result (tool, or tool:NAME
+    for one tool's). Left out: anything but a tool's result."""
+
     match: Pattern | None = None
+    """A regular expression, found anywhere and in any case, in single quotes. Left out: always."""
+
     say: Words | None = None
+    """What is said: a text, or a list of which each use takes the next. {match}, {text}, named
+    groups and {result.KEY} are filled in."""
+
     call: Identifier | None = None
+    """The tool that is called instead."""
+
     args: Mapping[str, Argument] = {}
-    delay: Annotated[float, Field(ge=0, le=60, strict=True, allow_inf_nan=False)] = 0.0
+    """The tool's arguments, filled in like `say` and made what the tool takes."""
+
+    delay: Delay = 0.0
+    """Seconds before the first word, or before the call."""
 
     @model_validator(mode="after")
     def _says_or_calls(self) -> Self:
@@ -149,16 +107,28 @@ class Rule(Table):
 
 
 class Service(Table):
-    """A provider with settings of its own: `{use = "openai:gpt-4.1", temperature = 0.2}`."""
+    """A provider with settings of its own: { use = "openai:gpt-4.1", temperature = 0.2 }."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     use: Text
+    """The provider, and after a colon its model: "openai:gpt-4.1". Every other key is a
+    setting of that provider's."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """The provider's own settings: every key but `use`."""
         return dict(self.model_extra or {})
+
+
+class _ShortForm:
+    """Tells editors that a text may stand for the table."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(schema)]}
 
 
 def _as_service(value: Any) -> Any:
@@ -169,15 +139,21 @@ def _as_service(value: Any) -> Any:
     return value
 
 
-ServiceRef = Annotated[Service, BeforeValidator(_as_service)]
+ServiceRef = Annotated[Service, BeforeValidator(_as_service), _ShortForm]
 
 
 class Voiced(Table):
     """What any worker may say of services and of its voice."""
 
     llm: ServiceRef | None = None
+    """The language model: "PROVIDER:MODEL", or { use = "PROVIDER:MODEL", … } with settings of
+    that provider's. Left out: [main]'s, else what the command line or the keys say."""
+
     tts: ServiceRef | None = None
+    """Text to speech, like `llm`."""
+
     voice: Voice | None = None
+    """A voice, or one for each provider: { cartesia = "ID", piper = "NAME" }."""
 
     def voice_for(self, provider: str) -> str | None:
         """Return the voice this worker wants from `provider`; None leaves it the choice."""
@@ -187,36 +163,63 @@ class Voiced(Table):
 
 
 class Filler(Table):
-    """What the caller hears when an answer takes longer than `after` seconds."""
+    """What the caller hears while an answer takes long."""
 
     say: Text
-    after: Annotated[float, Field(ge=0, le=60, strict=True, allow_inf_nan=False)] = 2.0
+    """The words, such as "Let me look that up"."""
+
+    after: Delay = 2.0
+    """Seconds of waiting after which they are said; a quicker answer has none."""
 
 
 class JobTool(Table):
-    """A tool of an LLM whose answer comes from other workers, asked by a job.
+    """A tool of the worker's LLM whose answer comes from other workers, asked by a job.
 
-    `takes` are its arguments, texts all: name to what the LLM is told of it. They are the
-    job's payload. One worker gives its answer; several are asked at once.
+    One worker gives its answer; several are asked at once, and give { NAME: answer }.
     """
 
     tool: Identifier
-    workers: tuple[Name, ...] = Field(min_length=1, max_length=MAX_WORKERS)
+    """The tool's name, by which the LLM calls it: ask_support."""
+
+    workers: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_WORKERS)]
+    """Who is asked: specialists, coders, controllers, or kinds of your own. No ring of jobs."""
+
     takes: Annotated[Mapping[Identifier, Line], Field(max_length=20)] = TAKES
+    """The tool's arguments, texts all: name to what the LLM is told of it. They are what the
+    workers are asked."""
+
     description: Text | None = None
+    """What the LLM is told the tool is for. Left out: whom it asks, with their summaries."""
+
     job: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    """The name of a `@job` handler, for a class of your own that has several."""
+
     timeout: Annotated[float, Field(gt=0, le=3600, strict=True, allow_inf_nan=False)] = 30.0
+    """Seconds to wait for an answer. Of several workers, who is late is left out."""
+
     filler: Filler | None = None
+    """What the caller hears meanwhile, if it takes long."""
 
 
 class Speaker(Voiced):
     """What a worker that talks has: a prompt, services, a voice, tools, a script."""
 
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["prompt", "prompt_file"]}})
+
     prompt: Text | None = None
+    """Who the worker is and what it knows: the LLM's system instruction."""
+
     prompt_file: Line | None = None
+    """A file beside the recipe that holds the prompt."""
+
     tools: tuple[Reference, ...] = Field(default=(), max_length=MAX_TOOLS)
+    """Tools in Python, "MODULE:FUNCTION" each, looked for in the recipe's folder first."""
+
     jobs: tuple[JobTool, ...] = Field(default=(), max_length=MAX_TOOLS)
+    """Tools whose answers come from other workers."""
+
     script: tuple[Rule, ...] = Field(default=(), max_length=MAX_RULES)
+    """What the offline LLM says: rules, of which the first that fits wins."""
 
     @model_validator(mode="after")
     def _one_prompt(self) -> Self:
@@ -227,34 +230,60 @@ class Speaker(Voiced):
 
 
 class WorkerRecipe(Speaker):
-    """One `[[workers]]` table: who the worker is, and to whom it may hand over."""
+    """A worker: who it is, what it can do, to whom it may hand over."""
 
     name: Name
+    """Its name among the workers, lower case."""
+
     kind: Kind = AGENT
+    """What it is. An agent talks to the caller; a specialist answers jobs in a context of its
+    own; a coder answers questions about code; a controller runs a thermometer. Or a kind of an
+    installed package, or MODULE:CLASS."""
+
     summary: Line = ""
+    """What it is for, in a line: others' LLMs choose by it."""
+
     transfers: tuple[Name, ...] = Field(default=(), max_length=MAX_TRANSFERS)
+    """The agents to which it may hand the call; gives its LLM transfer_to_agent."""
+
     options: Mapping[Identifier, Any] = {}
+    """What its kind takes besides."""
 
 
 class MainRecipe(Speaker):
-    """The `[main]` table: the worker that has the caller.
+    """The worker that has the caller.
 
     Without a prompt it bridges to the agents; with one it answers through an LLM of its own.
     """
 
     name: Name = "main"
+    """Its name among the workers, lower case."""
+
     opening: Opening | None = None
+    """Who speaks first, and what it is told. Left out: the caller speaks first."""
+
     stt: ServiceRef | None = None
+    """Speech to text, like `llm`."""
+
     tts_per_worker: Annotated[bool, Field(strict=True)] = False
+    """Every agent speaks with a TTS and a voice of its own, and [main] has none."""
 
 
 class Recipe(Table):
-    """A system of workers as data."""
+    """A system of workers for calls."""
 
     name: Name
+    """The recipe's name, lower case."""
+
     summary: Line = ""
+    """What it is, in a line, for lists."""
+
     main: MainRecipe = MainRecipe()
+    """The worker that has the caller. Without a prompt it bridges to the agents; with one it
+    answers itself."""
+
     workers: tuple[WorkerRecipe, ...] = Field(min_length=1, max_length=MAX_WORKERS)
+    """The other workers, a [[workers]] each."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -92,11 +92,13 @@ class Crew:
     Attributes:
         main: The `[main]` table; empty if there is none.
         workers: Each of `[[workers]]` that is a table, up to the most there may be.
+        named: The first worker of each name.
         names: The workers' names, those of any number of workers.
     """
 
     main: Member
     workers: tuple[Member, ...]
+    named: Mapping[str, Member]
     names: frozenset[str]
 
     @classmethod
@@ -104,9 +106,11 @@ class Crew:
         """Read a recipe's tables; what is of a wrong type is passed over."""
         main = recipe.get("main")
         members = [Member(("workers", i), table) for i, table in tables(recipe.get("workers"))]
+        workers = tuple(members[:MAX_WORKERS])
         return cls(
             Member(("main",), main if isinstance(main, Mapping) else {}),
-            tuple(members[:MAX_WORKERS]),
+            workers,
+            {w.name: w for w in reversed(workers) if w.name is not None},
             frozenset(name for member in members if (name := member.name) is not None),
         )
 
@@ -114,10 +118,6 @@ class Crew:
     def main_talks(self) -> bool:
         """Whether `[main]` has an LLM and keeps the caller; else it bridges to agents."""
         return "prompt" in self.main.table or "prompt_file" in self.main.table
-
-    def named(self, name: str) -> Member | None:
-        """Return the first worker of that name."""
-        return next((worker for worker in self.workers if worker.name == name), None)
 
     def callable(self) -> set[str]:
         """Return the names of the workers that can take the call."""

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -7,7 +8,8 @@ from typer.testing import CliRunner
 
 from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.recipe.load import shipped_path
+from pipecat_workers_cli.recipe.load import load_recipe, shipped_path
+from pipecat_workers_cli.recipe.schema import render_schema
 
 GOOD = 'name = "shop"\n[[workers]]\nname = "greeter"\n'
 BAD = GOOD + 'transfers = ["nobody"]\nsumary = "x"\n'
@@ -34,6 +36,7 @@ def test_list_names_each_recipe_with_its_summary_on_a_plain_line():
     listed = invoke("list")
     assert listed.exit_code == 0
     row = next(line for line in listed.stdout.splitlines() if line.startswith("handoff "))
+    assert row.split()[1] == load_recipe("handoff").hash
     assert row.endswith("hand one voice call to each other")
     assert "\x1b" not in listed.stdout
 
@@ -45,6 +48,7 @@ def test_list_as_json_is_one_object_a_line(option):
     assert row == {
         "name": "handoff",
         "summary": "A greeter and a support agent hand one voice call to each other",
+        "hash": load_recipe("handoff").hash,
         "path": str(shipped_path("handoff")),
     }
 
@@ -100,6 +104,27 @@ def test_check_as_json_is_one_object_a_file():
     assert [fault["line"] for fault in (*device["faults"], *unknown["faults"])] == [None, None]
 
 
+def test_check_imports_the_users_code_unless_it_is_told_not_to(tmp_path):
+    text = f'{GOOD}kind = "porter:Porter"\ntools = ["acme_tools:find"]\n'
+    (tmp_path / "own.toml").write_text(text)
+    (tmp_path / "porter.py").write_text("import pathlib; pathlib.Path('was-here').touch(); 1 / 0")
+    left_alone = invoke("check", "own.toml", "--no-import")
+    assert (left_alone.exit_code, left_alone.stdout) == (0, "own.toml: ok\n")
+    assert not (tmp_path / "was-here").exists()
+    checked = invoke("check", "own.toml")
+    assert checked.exit_code == 2
+    assert (tmp_path / "was-here").exists()
+    kind, tool = checked.stdout.splitlines()
+    assert kind.startswith("own.toml:4: workers.greeter.kind = 'porter:Porter': porter can't be")
+    assert tool.startswith("own.toml:5: workers.greeter.tools[0] = 'acme_tools:find': there is no")
+
+
+def test_check_prints_nothing_but_what_it_found(tmp_path):
+    command = [sys.executable, "-m", "pipecat_workers_cli", "recipe", "check", "good.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "good.toml: ok\n", "")
+
+
 def test_check_needs_a_path():
     assert invoke("check").exit_code == 2
 
@@ -128,3 +153,68 @@ def test_help_imports_neither_the_model_nor_the_framework():
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+# --- schema, graph ---
+
+
+def test_schema_is_printed_as_a_file_holds_it():
+    printed = invoke("schema")
+    assert (printed.exit_code, printed.stdout) == (0, render_schema())
+
+
+def test_graph_is_a_tree_without_colour_in_a_pipe():
+    drawn = invoke("graph", "debate")
+    assert drawn.exit_code == 0
+    assert drawn.stdout.splitlines()[1:4] == [
+        "└── moderator  main, has the call first",
+        "    └── debate(topic)  asks all at once",
+        "        ├── advocate  specialist: argues for it",
+    ]
+    assert "\x1b" not in drawn.stdout
+
+
+def test_graph_is_ascii_where_the_locale_has_no_more(tmp_path):
+    (tmp_path / "odd.toml").write_text(f'{GOOD}summary = "Käse"\n', encoding="utf-8")
+    command = [sys.executable, "-m", "pipecat_workers_cli", "recipe", "graph", "./odd.toml"]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, env=env, timeout=30, check=True)
+    assert done.stdout.decode("ascii").splitlines() == [
+        "shop",
+        "`-- main  main",
+        "    `-- greeter  agent, has the call first: K?se",
+    ]
+
+
+def test_graph_as_mermaid():
+    drawn = invoke("graph", "handoff", "--format", "mermaid")
+    assert drawn.exit_code == 0
+    assert drawn.stdout.startswith("flowchart TD\n")
+    assert drawn.stdout.endswith('w2 -->|"transfer"| w1\n')
+
+
+@pytest.mark.parametrize("option", [["-o", "json"], ["--json"]])
+def test_graph_as_json_is_one_object_of_nodes_and_edges(option):
+    (graph,) = objects(invoke("graph", "./good.toml", *option).stdout)
+    assert graph == {
+        "name": "shop",
+        "summary": "",
+        "nodes": [
+            {"name": "main", "kind": "main", "summary": "", "opens": False},
+            {"name": "greeter", "kind": "agent", "summary": "", "opens": True},
+        ],
+        "edges": [{"source": "main", "target": "greeter", "tie": "bridge", "tool": None}],
+    }
+
+
+def test_graph_of_a_faulty_recipe_is_an_error_that_has_its_faults():
+    error = invoke("graph", "./bad.toml").exception
+    assert isinstance(error, ConfigurationError)
+    assert error.exit_code == 2
+
+
+def test_new_writes_into_the_working_folder_and_over_nothing():
+    started = invoke("new", "shop")
+    assert started.exit_code == 0
+    assert invoke("check", "./shop.toml").stdout == "./shop.toml: ok\n"
+    assert isinstance(invoke("new", "shop").exception, ConfigurationError)
