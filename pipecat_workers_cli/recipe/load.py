@@ -1,6 +1,7 @@
 """Reading a recipe: from a name or a path to a checked model, all faults at once."""
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from pipecat_workers_cli.recipe.model import Recipe
 from pipecat_workers_cli.recipe.overrides import Overrides, fill_variables
 from pipecat_workers_cli.recipe.places import MAX_KEY_PARTS, find_lines, find_long_key
 from pipecat_workers_cli.recipe.toml_errors import explain_toml
+from pipecat_workers_cli.recipe.values import LINE_PATTERN
 
 __all__ = [
     "Fault",
@@ -226,6 +228,8 @@ class _Draft:
             name = table.get("prompt_file") if isinstance(table, dict) else None
             if not isinstance(name, str) or "prompt" in table or place in unset:
                 continue
+            if not re.fullmatch(LINE_PATTERN, name):
+                continue  # which is a fault of its own
             try:
                 table["prompt"] = self._read_prompt(name)
                 del table["prompt_file"]
@@ -243,11 +247,15 @@ class _Draft:
         if not inside:
             mend = "a prompt's file stands beside the recipe, or in a folder there"
             raise ConfigurationError("not in the recipe's folder", mend=mend)
+        path = self._folder / name
         try:
-            content = read_bounded(self._folder / name, max_bytes=MAX_PROMPT_BYTES)
+            content = read_bounded(path, max_bytes=MAX_PROMPT_BYTES)
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise ConfigurationError("not UTF-8 text", mend="save that file as UTF-8") from None
+        except ConfigurationError as error:  # without the path, which may hold a variable's value
+            what = error.what.removeprefix(f"{path}: ")
+            raise ConfigurationError(what, mend=error.mend) from None
         self.prompts.append(content)
         return text
 

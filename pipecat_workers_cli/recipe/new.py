@@ -21,9 +21,9 @@ def new_recipe(name: str) -> str:
     Raises:
         ConfigurationError: That is no name.
     """
-    if not re.fullmatch(NAME_PATTERN.strip("^$"), name):
+    if not re.fullmatch(NAME_PATTERN, name):
         bare = Path(name).name.removesuffix(".toml").lower()
-        fits = re.fullmatch(NAME_PATTERN.strip("^$"), bare)
+        fits = re.fullmatch(NAME_PATTERN, bare)
         raise ConfigurationError(
             f"{show_value(name)} is no name for a recipe",
             mend=f"pmw recipe new {bare}"

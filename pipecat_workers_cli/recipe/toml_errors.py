@@ -14,6 +14,7 @@ _MENDS = (
     ),
     ("Cannot overwrite", "this key is there already: keep one of the two"),
     ("Cannot declare", "this table is there already: keep one of the two"),
+    ("Cannot mutate", "this key is there already: keep one of the two"),
     ("Duplicate inline", "this key is there already: keep one of the two"),
     ("Unterminated string", "close the quotes"),
     ("Illegal character '\\n'", 'close the quotes; a text of several lines stands in """'),
