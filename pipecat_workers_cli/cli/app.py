@@ -15,6 +15,7 @@ from pipecat_workers_cli.cli.arguments import EnvFile, LogFile, LogLevel, Quiet,
 from pipecat_workers_cli.cli.bus import bus_app
 from pipecat_workers_cli.cli.completions import completions
 from pipecat_workers_cli.cli.doctor import doctor
+from pipecat_workers_cli.cli.eval import evaluate
 from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
 from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.cli.terminal import Terminal
@@ -35,6 +36,7 @@ app.command(rich_help_panel="Patterns")(debate)
 app.command(rich_help_panel="Patterns")(code)
 app.command(rich_help_panel="Patterns")(sensor)
 app.command(rich_help_panel="Recipes")(run)
+app.command("eval", rich_help_panel="Recipes")(evaluate)
 app.add_typer(recipe_app, name="recipe", rich_help_panel="Recipes")
 app.add_typer(bus_app, name="bus", rich_help_panel="Traffic")
 app.command(rich_help_panel="Tools")(doctor)

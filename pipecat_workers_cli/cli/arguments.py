@@ -104,6 +104,10 @@ Tts = Annotated[
         rich_help_panel=SERVICES,
     ),
 ]
+Sets = Annotated[
+    Optional[list[str]],  # noqa: UP045  # Typer reads it at run time
+    typer.Option("--set", metavar="KEY=VALUE", help="Sets a key of the recipe. Repeatable."),
+]
 Host = Annotated[
     str, typer.Option("--host", help="Where the web server listens.", rich_help_panel=CALLERS)
 ]
@@ -191,14 +195,7 @@ def call_options(
     llm: Llm = None,
     stt: Stt = None,
     tts: Tts = None,
-    sets: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Sets a key of the recipe. Repeatable.",
-        ),
-    ] = None,
+    sets: Sets = None,
     say: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(

@@ -11,11 +11,11 @@ MAX_BYTES = 1_000_000  # of a recipe; the longest that ships has some 5,000
 _PACKAGE = Path(__file__).parents[1]
 
 
-def shipped_folder() -> Path:
-    """Return the folder of the recipes that ship."""
+def shipped_folder(name: str = "recipes") -> Path:
+    """Return the folder of the recipes that ship, or of what ships beside them."""
     # A wheel carries them inside the package, a checkout has them beside it.
-    inside = _PACKAGE / "recipes"
-    return inside if inside.is_dir() else _PACKAGE.parent / "recipes"
+    inside = _PACKAGE / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
 
 
 def shipped_recipes() -> tuple[str, ...]:
@@ -48,6 +48,19 @@ def find_recipe(ref: str) -> Path:
         ConfigurationError: It is a name, and no recipe that ships has it.
     """
     return Path(ref) if "/" in ref or ref.endswith(".toml") else shipped_path(ref)
+
+
+def scenarios_beside(ref: str) -> Path:
+    """Return where a recipe's eval scenarios are looked for, whether they are there or not.
+
+    They ship with a recipe that ships; for a file it is `evals/NAME.yaml` beside it.
+
+    Raises:
+        ConfigurationError: It is a name, and no recipe that ships has it.
+    """
+    path = find_recipe(ref)
+    folder = path.parent / "evals" if path == Path(ref) else shipped_folder("evals")
+    return folder / f"{path.stem}.yaml"
 
 
 def read_bounded(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:

@@ -111,6 +111,8 @@ class Serving:
         self._calls: set[Call] = set()
         self._held = 0
         self._nobody = asyncio.Event()
+        self._nobody.set()
+        self._on_signal: Callable[[int, FrameType | None], None] | None = None
         self._models: asyncio.Task[None] | None = None
 
     def busy(self) -> bool:
@@ -121,12 +123,39 @@ class Serving:
         return self._held >= self.max_calls or (self._held > 0 and stutters)
 
     def stop(self) -> None:
-        """End the session as SIGTERM does."""
-        signal.raise_signal(signal.SIGTERM)
+        """End the session as SIGTERM does, unless it is ending already."""
+        if self.signal is None:  # a second signal would leave at once
+            signal.raise_signal(signal.SIGTERM)
+
+    async def emptied(self, *, within: float) -> None:
+        """Wait until no call is held, or until `within` seconds are over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._nobody.wait(), within)
+
+    async def keep_sigint(self) -> None:
+        """Take SIGINT back from whoever in this event loop takes it next; returns when done.
+
+        One that comes in between is not lost: it is handed to the event loop, which looks
+        for what to do with it no sooner than all that is ready has run, this among it.
+        """
+        if (ours := self._on_signal) is None:
+            return
+        loop = asyncio.get_running_loop()
+        taken = False
+        while not taken:
+            await asyncio.sleep(0)
+            taken = signal.getsignal(signal.SIGINT) is not ours
+        loop.add_signal_handler(signal.SIGINT, ours, signal.SIGINT, None)
+        for _ in range(2):  # turns of the loop, for one that is on its way
+            await asyncio.sleep(0)
+        # Not the loop's to handle for longer: output that is stuck would keep it from that.
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, ours)
 
     async def bot(self, runner_args: RunnerArguments) -> None:
         """Hold one call; Pipecat's runner runs this for each caller."""
         self._held += 1
+        self._nobody.clear()
         try:
             # Shielded: a caller who gives up must not cancel the loading for all.
             await asyncio.shield(self._load_models())
@@ -257,6 +286,7 @@ class Serving:
                 lambda: stopping.append(loop.create_task(stop(number, frame), name="stop"))
             )
 
+        self._on_signal = on_signal
         for number in kept:
             signal.signal(number, on_signal)
 
@@ -269,10 +299,7 @@ class Serving:
         """Hang up on everybody, and wait until the calls' workers have stopped."""
         for call in self._calls:
             call.end(STOPPED)
-        if self._held:
-            self._nobody.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._nobody.wait(), STOP_WITHIN)
+        await self.emptied(within=STOP_WITHIN)
 
 
 def _tell_failure(loading: "asyncio.Task[None]") -> None:

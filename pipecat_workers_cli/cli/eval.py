@@ -1,0 +1,182 @@
+"""`pmw eval`: hold a recipe to its scenarios, and say how it went."""
+
+import signal
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from pipecat_workers_cli.cli.arguments import (
+    Json,
+    Llm,
+    OutputOption,
+    ServicesOption,
+    Sets,
+    Stt,
+    Tts,
+    takes_log_options,
+)
+from pipecat_workers_cli.cli.complete import complete_recipe
+from pipecat_workers_cli.cli.terminal import Terminal
+from pipecat_workers_cli.options import Output, Profile, ServiceOptions
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from pipecat_workers_cli.call.plan import Plan
+    from pipecat_workers_cli.session.eval import Outcome
+    from pipecat_workers_cli.session.scenarios import Scenario
+
+TIMEOUT = 300.0  # seconds; a scenario of ten turns offline takes some ten
+
+
+@takes_log_options
+def evaluate(
+    context: typer.Context,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A shipped recipe's name, or a path: with a / or ending in .toml.",
+            autocompletion=complete_recipe,
+        ),
+    ],
+    scenarios: Annotated[
+        Optional[list[str]],  # noqa: UP045  # Typer reads it at run time
+        typer.Argument(
+            metavar="SCENARIO",
+            help="Files, with a / or ending in .yaml, or names of scenarios in the recipe's own.",
+            show_default="all of the recipe's own file, evals/NAME.yaml beside it",
+        ),
+    ] = None,
+    services: ServicesOption = None,
+    llm: Llm = None,
+    stt: Stt = None,
+    tts: Tts = None,
+    sets: Sets = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, metavar="S", help="For the whole run.")
+    ] = TIMEOUT,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit report too.")
+    ] = None,
+    output: OutputOption = Output.TEXT,
+    json: Json = False,
+) -> None:
+    """Hold a recipe to scenarios, offline unless told otherwise; exit 1 if one fails."""
+    from pipecat_workers_cli.logs import set_up_logs
+    from pipecat_workers_cli.settings import load_env
+
+    terminal = Terminal.of(context)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing has passed yet
+    load_env(terminal.env_file)
+    set_up_logs(terminal.log_level, terminal.log_file)
+    if junit is not None:
+        from pipecat_workers_cli.cli.outcomes import require_writable
+
+        require_writable(junit)
+    from pipecat_workers_cli.session.eval import run_eval
+    from pipecat_workers_cli.session.scenarios import load_scenarios, require_means
+
+    wanted = load_scenarios(recipe, scenarios or ())
+    offline = services is None and not (llm or stt or tts)
+    profile = Profile.OFFLINE if offline else services
+    options = ServiceOptions(profile=profile, llm=llm, stt=stt, tts=tts)
+    plan = _plan(recipe, tuple(sets or ()), options, wanted)
+    require_means(wanted)
+    terminal.say(_banner(plan, wanted))
+    report = _Report(terminal, Output.JSON if json else output)
+    try:
+        outcomes = run_eval(
+            plan,
+            wanted,
+            timeout=timeout,
+            watcher=report,
+            set_up_logs=lambda: set_up_logs(terminal.log_level, terminal.log_file),
+        )
+    finally:
+        report.close()
+    if junit is not None:
+        from pipecat_workers_cli.cli.outcomes import write_junit
+
+        write_junit(junit, plan.loaded.recipe.name, outcomes)
+    terminal.say(_tally(outcomes))
+    # As Pipecat's own does: what it could not run is no failure.
+    if any(not (outcome.passed or outcome.skipped) for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _plan(
+    recipe: str, sets: tuple[str, ...], options: ServiceOptions, scenarios: Sequence["Scenario"]
+) -> "Plan":
+    from pipecat_workers_cli.call.plan import find_unknown_services, plan_call, require_ready
+    from pipecat_workers_cli.recipe.load import load_recipe
+    from pipecat_workers_cli.session.scenarios import wants_speech
+
+    loaded = load_recipe(recipe, sets=sets, resolve=find_unknown_services)
+    plan = plan_call(loaded, options, speech=wants_speech(scenarios))
+    require_ready(plan)
+    return plan
+
+
+def _banner(plan: "Plan", scenarios: Sequence["Scenario"]) -> str:
+    providers = " · ".join(f"{c.role}: {c.provider} ({c.why})" for c in plan.choices())
+    return f"{plan.loaded.recipe.name}: {_count(len(scenarios))} · {providers}"
+
+
+def _tally(outcomes: Sequence["Outcome"]) -> str:
+    passed = sum(outcome.passed for outcome in outcomes)
+    skipped = sum(outcome.skipped is not None for outcome in outcomes)
+    left_out = f", {skipped} skipped" if skipped else ""
+    return f"{passed} of {_count(len(outcomes))} passed{left_out}"
+
+
+def _count(scenarios: int) -> str:
+    return "1 scenario" if scenarios == 1 else f"{scenarios} scenarios"
+
+
+class _Report:
+    """Writes outcomes to stdout as they come and, on a terminal, what goes on to stderr."""
+
+    def __init__(self, terminal: Terminal, output: Output) -> None:
+        self._output = output
+        self._stdout = sys.stdout  # Pipecat's runner is run with another one in its place
+        self._failed = False
+        self._status: Status | None = None
+        if sys.stderr.isatty() and not terminal.quiet and not terminal.verbose:
+            self._status = terminal.console(stderr=True).status("starting")
+            self._status.start()
+
+    def turn(self, scenario: str, turn: int, of: int | None) -> None:
+        if self._status is None:
+            return
+        number = f"turn {turn}" + (f" of {of}" if of else "")
+        self._status.update(f"{scenario}: {number if turn else 'calling'}")
+
+    def ended(self, outcome: "Outcome") -> None:
+        with self._shown_alone():
+            print(self._told(outcome), file=self._stdout, flush=True)
+
+    def close(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def _told(self, outcome: "Outcome") -> str:
+        if self._output is Output.JSON:
+            import msgspec
+
+            return msgspec.json.encode(outcome).decode()
+        from pipecat_workers_cli.cli.outcomes import outcome_lines
+
+        return "\n".join(outcome_lines(outcome))
+
+    @contextmanager
+    def _shown_alone(self) -> Generator[None]:
+        """Keep what moves on stderr away while a line is written to stdout."""
+        if self._status is not None:
+            self._status.stop()
+        yield
+        if self._status is not None:
+            self._status.start()
