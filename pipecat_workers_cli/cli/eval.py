@@ -77,14 +77,19 @@ def evaluate(
         from pipecat_workers_cli.cli.outcomes import require_writable
 
         require_writable(junit)
+    from pipecat_workers_cli.call.ready import ready_plan
     from pipecat_workers_cli.session.eval import run_eval
-    from pipecat_workers_cli.session.scenarios import load_scenarios, require_means
+    from pipecat_workers_cli.session.scenarios import (
+        load_scenarios,
+        require_means,
+        wants_speech,
+    )
 
     wanted = load_scenarios(recipe, scenarios or ())
     offline = services is None and not (llm or stt or tts)
     profile = Profile.OFFLINE if offline else services
     options = ServiceOptions(profile=profile, llm=llm, stt=stt, tts=tts)
-    plan = _plan(recipe, tuple(sets or ()), options, wanted)
+    plan = ready_plan(recipe, options, sets=sets or (), speech=wants_speech(wanted))
     require_means(wanted)
     terminal.say(_banner(plan, wanted))
     report = _Report(terminal, Output.JSON if json else output)
@@ -106,19 +111,6 @@ def evaluate(
     # As Pipecat's own does: what it could not run is no failure.
     if any(not (outcome.passed or outcome.skipped) for outcome in outcomes):
         raise typer.Exit(1)
-
-
-def _plan(
-    recipe: str, sets: tuple[str, ...], options: ServiceOptions, scenarios: Sequence["Scenario"]
-) -> "Plan":
-    from pipecat_workers_cli.call.plan import find_unknown_services, plan_call, require_ready
-    from pipecat_workers_cli.recipe.load import load_recipe
-    from pipecat_workers_cli.session.scenarios import wants_speech
-
-    loaded = load_recipe(recipe, sets=sets, resolve=find_unknown_services)
-    plan = plan_call(loaded, options, speech=wants_speech(scenarios))
-    require_ready(plan)
-    return plan
 
 
 def _banner(plan: "Plan", scenarios: Sequence["Scenario"]) -> str:

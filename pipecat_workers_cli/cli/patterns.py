@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import CallOptions, Trust
+
+if TYPE_CHECKING:
+    from pipecat_workers_cli.call.plan import Plan
 
 
 class Engine(StrEnum):
@@ -194,14 +197,20 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until a session takes it over
     load_env(terminal.env_file)
     set_up_logs(terminal.log_level, terminal.log_file)
-    from pipecat_workers_cli.call.plan import plan_call, require_ready
-    from pipecat_workers_cli.call.resolve import find_faults
-    from pipecat_workers_cli.recipe.load import load_recipe
+    from pipecat_workers_cli.call.ready import ready_plan
 
-    loaded = load_recipe(recipe, sets=options.sets, resolve=find_faults)
     at_console = options.serve.transport == "console"
-    plan = plan_call(loaded, options.services, speech=not at_console, trust=options.trust)
-    require_ready(plan)
+
+    def read() -> "Plan":
+        return ready_plan(
+            recipe,
+            options.services,
+            sets=options.sets,
+            speech=not at_console,
+            trust=options.trust,
+        )
+
+    plan = read()
     if at_console and options.serve.runner_args:
         raise ConfigurationError(
             "what follows '--' is for Pipecat's runner, which a call at the console hasn't",

@@ -25,6 +25,7 @@ from pipecat.evals.session import EvalSession
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import ServeOptions
+from pipecat_workers_cli.session.memory import let_go
 from pipecat_workers_cli.session.scenarios import Scenario
 from pipecat_workers_cli.session.serve import Serving, serve
 from pipecat_workers_cli.traffic.entry import Entry
@@ -129,6 +130,7 @@ def run_eval(
     )
     run = _Run(scenarios, tap, watcher, timeout)
     serve(serving, beside=run.beside)
+    let_go()
     if run.error is not None:
         raise run.error
     if len(run.outcomes) < len(scenarios):

@@ -36,5 +36,15 @@ def give_back() -> None:
         _libc().malloc_trim(0)
 
 
+def let_go() -> None:
+    """Collect all that a session leaves behind, what it had put out of reach too.
+
+    For a process that goes on or ends after it: soxr, for one, complains on stderr of
+    resamplers that are there as Python ends.
+    """
+    gc.unfreeze()
+    gc.collect()
+
+
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(ctypes.util.find_library("c"))

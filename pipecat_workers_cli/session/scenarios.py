@@ -47,7 +47,7 @@ def load_scenarios(recipe: str, wanted: Sequence[str] = ()) -> tuple[Scenario, .
         if not own.is_file():
             raise ConfigurationError(
                 f"{recipe} has no scenarios of its own: there is no {own}",
-                mend=f"write it, or name another file: pmw eval {recipe} ./my.yaml",
+                mend=f"name a file that has: pmw eval {recipe} ./my.yaml",
             )
         file = _read(own)
         found += file if name is None else [_named(name, file)]

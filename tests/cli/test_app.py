@@ -57,7 +57,7 @@ def test_help_groups_the_commands_by_panel(run: Run, words: tuple[str, ...]) -> 
     assert panels == ["Patterns", "Recipes", "Tools"]
     for panel, commands in {
         "Patterns": ("handoff",),
-        "Recipes": ("run", "recipe"),
+        "Recipes": ("run", "eval", "recipe"),
         "Tools": ("doctor", "completions"),
     }.items():
         inside = out.split(f"─ {panel} ─")[1].split("╰")[0]
@@ -72,7 +72,7 @@ def test_a_group_alone_shows_its_help(run: Run, group: str) -> None:
     assert f"pmw {group}" in out
 
 
-@pytest.mark.parametrize("command", ["handoff", "run", "recipe", "doctor", "completions"])
+@pytest.mark.parametrize("command", ["handoff", "run", "eval", "recipe", "doctor", "completions"])
 def test_every_command_has_a_help_that_names_itself(run: Run, command: str) -> None:
     code, out, err = run(command, "--help")
     assert (code, err) == (0, "")
