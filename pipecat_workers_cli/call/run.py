@@ -114,6 +114,7 @@ async def open_call(
             main=recipe.main.name,
             main_talks=plan.llm is not None,
             since=call.log.began,
+            recipe_hash=plan.loaded.hash,
         )
         call.log.tell(event="call", name=recipe.name, payload=introduce(plan))
 

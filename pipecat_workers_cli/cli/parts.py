@@ -136,21 +136,22 @@ def jobs_part(snapshot: "Snapshot", width: int) -> Part:
 
 def calls_part(snapshot: "Snapshot", width: int) -> Part:
     """Say which calls there are."""
-    name, recipe = 16, min(20, max(8, width // 5))
-    who = max(4, width - name - recipe - 6 - 9)
+    name, recipe, version = 16, min(20, max(8, width // 5)), 13
+    who = max(4, width - name - recipe - version - 6 - 9)
 
     def row(call: "CallView") -> Line:
         active = f"● {', '.join(call.active)}" if call.active else ""
         return (
             (fit(call.call, name - 1) + " ", ""),
             (fit(call.recipe, recipe), ""),
+            (fit(call.hash, version), FAINT),
             (fit(active, who), ACTIVE),
             (fit(str(call.turns or ""), 6, right=True), ""),
             (fit(clock(call.age), 9, right=True), ""),
         )
 
     columns = (
-        (fit("recipe", recipe) + fit("active", who), FAINT),
+        (fit("recipe", recipe) + fit("version", version) + fit("active", who), FAINT),
         (fit("turns", 6, right=True) + fit("age", 9, right=True), FAINT),
     )
     # A lone call is told by the lines above.

@@ -223,4 +223,4 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     else:
         from pipecat_workers_cli.cli.serving import serve_calls
 
-        serve_calls(terminal, plan, options)
+        serve_calls(terminal, plan, options, read=read)

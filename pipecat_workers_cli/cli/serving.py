@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from pipecat_workers_cli.call.plan import Plan
@@ -15,6 +15,7 @@ from pipecat_workers_cli.cli.turns import TurnPrinter
 from pipecat_workers_cli.logs import set_up_logs
 from pipecat_workers_cli.options import CallOptions, Output, TrafficMode
 from pipecat_workers_cli.services.providers import calls_at_once
+from pipecat_workers_cli.session.current import CurrentPlan
 from pipecat_workers_cli.session.recording import recorded
 from pipecat_workers_cli.session.serve import Serving, serve
 from pipecat_workers_cli.traffic.entry import Event
@@ -24,8 +25,16 @@ from pipecat_workers_cli.transports.params import check_transport
 PROBLEMS = frozenset[Event]({"error"})
 
 
-def serve_calls(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
+def serve_calls(
+    terminal: Terminal, plan: Plan, options: CallOptions, *, read: Callable[[], Plan]
+) -> None:
     """Serve callers until the session is stopped; blocks.
+
+    Args:
+        terminal: Where to show it.
+        plan: The recipe with its providers, checked.
+        options: What was typed.
+        read: Reads, plans and checks the recipe anew, for the next call.
 
     Raises:
         PmwError: The transport or the port isn't there.
@@ -42,8 +51,16 @@ def serve_calls(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
     if shown is TrafficMode.TABLE and log_file is None:
         log_file = terminal.log_beside_table(plan.loaded.recipe.name)
         terminal.say(f"logs: {log_file}")
+
+    def renewed(plan: Plan) -> None:
+        if shown is not TrafficMode.TABLE:  # whose first line has it
+            terminal.say(
+                f"{plan.loaded.recipe.name} {plan.loaded.hash}: read anew, calls begin with it"
+            )
+
+    current = CurrentPlan(plan, read, refused=tap.tell_trouble, renewed=renewed)
     serving = Serving(
-        plan,
+        current,
         options.serve,
         tap=tap,
         max_calls=options.max_calls or calls_at_once(tuple(plan.choices())),
@@ -51,7 +68,7 @@ def serve_calls(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
         set_up_logs=lambda: set_up_logs(terminal.log_level, log_file),
     )
     with recorded(tap, options.record):
-        serve(serving, beside=lambda running: shown_beside(running, plan, tap, terminal, shown))
+        serve(serving, beside=lambda running: shown_beside(running, current, tap, terminal, shown))
 
 
 def default_traffic(terminal: Terminal) -> TrafficMode:
@@ -63,12 +80,15 @@ def default_traffic(terminal: Terminal) -> TrafficMode:
 
 @asynccontextmanager
 async def shown_beside(
-    serving: Serving, plan: Plan, tap: Tap, terminal: Terminal, shown: TrafficMode
+    serving: Serving, current: CurrentPlan, tap: Tap, terminal: Terminal, shown: TrafficMode
 ) -> AsyncGenerator[None]:
     """Say where the session is, and show its traffic while the block lasts."""
     has_keys = shown is TrafficMode.TABLE and terminal_fd() is not None
-    header = header_of(serving, plan, has_keys=has_keys)
-    terminal.say(banner(header))
+
+    def header() -> Header:
+        return header_of(serving, current.latest, has_keys=has_keys)
+
+    terminal.say(banner(header()))
     stop = asyncio.Event()
     console = terminal.console(stderr=True)
     match shown:
@@ -108,6 +128,7 @@ def header_of(serving: Serving, plan: Plan, *, has_keys: bool) -> Header:
     providers = " · ".join(f"{c.role}: {c.provider} ({c.why})" for c in plan.choices())
     return Header(
         recipe=plan.loaded.recipe.name,
+        hash=plan.loaded.hash,
         address=serving.address,
         providers=providers,
         ending="q or Ctrl-C ends" if has_keys else "Ctrl-C ends",
@@ -118,7 +139,5 @@ def header_of(serving: Serving, plan: Plan, *, has_keys: bool) -> Header:
 
 def banner(header: Header) -> str:
     """Return the lines that a session without a table begins with."""
-    return (
-        f"{header.recipe} at {header.address}  ({header.ending}; up to {header.max_calls} calls)\n"
-        f"{header.providers}"
-    )
+    how = f"({header.ending}; up to {header.max_calls} calls)"
+    return f"{header.recipe} {header.hash} at {header.address}  {how}\n{header.providers}"

@@ -33,6 +33,7 @@ class Header:
 
     Attributes:
         recipe: Its name.
+        hash: Which version of it the next call runs, as far as is known.
         address: The page's; None if there is no page.
         link: What `o` opens: the address with the page token, if there is one.
         providers: Who hears, thinks and speaks, and why these.
@@ -46,6 +47,7 @@ class Header:
     ending: str
     max_calls: int | None = None
     link: str | None = field(default=None, repr=False)
+    hash: str = ""
 
 
 def render_table(
@@ -119,6 +121,8 @@ def render_help(header: Header, width: int, height: int) -> Sheet:
 
 def _header(header: Header, width: int, keys: bool) -> list[Line]:
     name: list[Span] = [(header.recipe, "bold")]
+    if header.hash:
+        name.append((f" {header.hash}", FAINT))
     if header.address:
         name += [(" · ", FAINT), (header.address, "underline")]
         name += [(" (o opens it)", FAINT)] if keys else []

@@ -34,7 +34,7 @@ LINES = 1_000  # waiting to be written; a terminal that stands still must not fi
 async def run_table(
     tap: "Tap",
     *,
-    header: Header,
+    header: Callable[[], Header],
     console: Console,
     stop: asyncio.Event,
     event_loop_lag: Callable[[], float],
@@ -48,7 +48,7 @@ async def run_table(
 
     Args:
         tap: Where snapshots come from.
-        header: What stands above the table.
+        header: Tells what stands above the table now.
         console: The terminal to draw on, on stderr.
         stop: Ends the table.
         event_loop_lag: Tells how late the event loop is, in seconds.
@@ -127,7 +127,7 @@ def entry_line(entry: "Entry") -> str:
 class _Table:
     """What the keys change."""
 
-    def __init__(self, header: Header, stop: asyncio.Event, *, keys: bool) -> None:
+    def __init__(self, header: Callable[[], Header], stop: asyncio.Event, *, keys: bool) -> None:
         self.wake = asyncio.Event()
         self._header = header
         self._stop = stop
@@ -140,16 +140,17 @@ class _Table:
             self._stop.set()
         elif key == "?":
             self._help = not self._help
-        elif key == "o" and self._header.address and self._opening is None:
-            link = self._header.link or self._header.address
+        elif key == "o" and self._opening is None and (address := self._header().address):
+            link = self._header().link or address
             self._opening = asyncio.create_task(self._open(link), name="open page")
         self.wake.set()
 
     def draw(self, tap: "Tap", console: Console, lag: float) -> Sheet:
         width, height = console.size
         if self._help:
-            return render_help(self._header, width, height)
-        return render_table(tap.snapshot(), self._header, width, height, lag=lag, keys=self._keys)
+            return render_help(self._header(), width, height)
+        header = self._header()
+        return render_table(tap.snapshot(), header, width, height, lag=lag, keys=self._keys)
 
     def close(self) -> None:
         if self._opening is not None:

@@ -102,6 +102,7 @@ class LoadedRecipe:
         folder: The file's folder, in which what it names is looked for.
         hash: 12 hexadecimal digits of the file, its prompt files and the `--set`s.
         text: The file as it stands.
+        files: All that was read, absolute: the file and its prompt files.
     """
 
     recipe: Recipe
@@ -109,6 +110,7 @@ class LoadedRecipe:
     folder: Path
     hash: str
     text: str
+    files: tuple[Path, ...]
 
 
 Resolve = Callable[[Recipe, Path], Iterable[Finding]]
@@ -136,12 +138,17 @@ def load_recipe(
     text = _decode(content, str(path))
     draft = _Draft(path, text, sets, resolve)
     recipe = draft.check()
-    parts = (content, *draft.prompts, *(typed.encode(errors="surrogateescape") for typed in sets))
+    parts = (
+        content,
+        *draft.prompts.values(),
+        *(typed.encode(errors="surrogateescape") for typed in sets),
+    )
     digest = hashlib.sha256()
     for part in parts:
         digest.update(b"%d:" % len(part) + part)
     absolute = path.absolute()
-    return LoadedRecipe(recipe, absolute, absolute.parent, digest.hexdigest()[:12], text)
+    files = (absolute, *draft.prompts)
+    return LoadedRecipe(recipe, absolute, absolute.parent, digest.hexdigest()[:12], text, files)
 
 
 def _decode(content: bytes, file: str) -> str:
@@ -169,7 +176,7 @@ class _Draft:
     """A recipe on its way from text to model."""
 
     def __init__(self, path: Path, text: str, sets: Sequence[str], resolve: Resolve | None) -> None:
-        self.prompts: list[bytes] = []
+        self.prompts: dict[Path, bytes] = {}
         self._file = str(path)
         self._folder = path.absolute().parent
         self._text = text
@@ -256,7 +263,7 @@ class _Draft:
         except ConfigurationError as error:  # without the path, which may hold a variable's value
             what = error.what.removeprefix(f"{path}: ")
             raise ConfigurationError(what, mend=error.mend) from None
-        self.prompts.append(content)
+        self.prompts[path] = content
         return text
 
     def _faults(self, findings: Sequence[Finding], overrides: Overrides) -> list[Fault]:

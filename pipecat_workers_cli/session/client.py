@@ -72,6 +72,7 @@ def introduction(call: Call, plan: Plan) -> dict[str, object]:
         "event": "call",
         "call": call.id,
         "recipe": recipe.name,
+        "hash": plan.loaded.hash,
         "workers": [{"name": name, "summary": about} for name, about in who_is_who(recipe)],
         "active": call.main.agent or recipe.opener.name,
         "providers": {choice.role.value: choice.provider for choice in plan.choices()},

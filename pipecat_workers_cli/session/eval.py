@@ -25,6 +25,7 @@ from pipecat.evals.session import EvalSession
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import ServeOptions
+from pipecat_workers_cli.session.current import CurrentPlan
 from pipecat_workers_cli.session.memory import let_go
 from pipecat_workers_cli.session.scenarios import Scenario
 from pipecat_workers_cli.session.serve import Serving, serve
@@ -121,7 +122,7 @@ def run_eval(
     """
     tap = Tap()
     serving = Serving(
-        plan,
+        CurrentPlan(plan),  # the same for all, whatever becomes of the file meanwhile
         ServeOptions(host=LOOPBACK, port=_free_port()),
         tap=tap,
         max_calls=CALLS,

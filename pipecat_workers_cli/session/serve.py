@@ -32,7 +32,9 @@ from pipecat_workers_cli.call.run import STOP_WITHIN, Call, open_call
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import ServeOptions
 from pipecat_workers_cli.services.offline import load_models
+from pipecat_workers_cli.services.providers import Choice
 from pipecat_workers_cli.session.client import keep_client_informed
+from pipecat_workers_cli.session.current import CurrentPlan
 from pipecat_workers_cli.session.door import Door
 from pipecat_workers_cli.session.door_rules import EVERY_ADDRESS, DoorRules, door_rules, own_host
 from pipecat_workers_cli.session.memory import give_back, keep_loaded_models, limit_arenas
@@ -75,7 +77,7 @@ class Serving:
 
     def __init__(
         self,
-        plan: Plan,
+        current: CurrentPlan,
         options: ServeOptions,
         *,
         tap: Tap,
@@ -86,7 +88,7 @@ class Serving:
         """Prepare a session; nothing listens yet.
 
         Args:
-            plan: The recipe with its providers, checked.
+            current: Gives each call the plan to begin with.
             options: Where to listen, and whom to let in.
             tap: Sees the calls' buses and is told their entries.
             max_calls: Calls at once.
@@ -104,7 +106,7 @@ class Serving:
         self.aborting: list[Callable[[], None]] = []
         self.signal: int | None = None
         self._lags: deque[float] = deque(maxlen=LAGS)
-        self._plan = plan
+        self._current = current
         self._tap = tap
         self._idle_timeout = idle_timeout
         self._set_up_logs = set_up_logs
@@ -114,6 +116,7 @@ class Serving:
         self._nobody.set()
         self._on_signal: Callable[[int, FrameType | None], None] | None = None
         self._models: asyncio.Task[None] | None = None
+        self._models_of: tuple[Choice, ...] = ()
 
     def busy(self) -> bool:
         """Say whether one more call would be too many, by count or by the loop's lag."""
@@ -157,10 +160,12 @@ class Serving:
         self._held += 1
         self._nobody.clear()
         try:
+            plan = await self._current.renew()
             # Shielded: a caller who gives up must not cancel the loading for all.
-            await asyncio.shield(self._load_models())
+            await asyncio.shield(self._load_models(plan))
             transport = await create_transport(runner_args, transport_params())
-            plan = self._plan.without_voices() if wants_text(runner_args) else self._plan
+            if wants_text(runner_args):
+                plan = plan.without_voices()
             opened = open_call(plan, transport, tap=self._tap, idle_timeout=self._idle_timeout)
             async with opened as call, keep_client_informed(call, plan, self._tap):
                 self._calls.add(call)
@@ -220,7 +225,7 @@ class Serving:
         stopping = asyncio.Event()
         shown = asyncio.create_task(self._show(beside, stopping), name="show")
         lag = asyncio.create_task(self._measure_lag(), name="measure lag")
-        models = self._load_models()
+        self._load_models(self._current.latest)
         try:
             async with self._tap.collecting():
                 yield
@@ -228,9 +233,10 @@ class Serving:
             await self._end_calls()
             stopping.set()
             await asyncio.wait({shown}, timeout=2)
-            for task in (shown, models, lag):
+            left = {shown, lag} | ({self._models} if self._models else set())
+            for task in left:
                 task.cancel()
-            await asyncio.wait({shown, models, lag}, timeout=1)
+            await asyncio.wait(left, timeout=1)
 
     async def _show(self, beside: Beside, stopping: asyncio.Event) -> None:
         """Enter `beside` once the server takes connections, which is after its lifespan began."""
@@ -244,16 +250,24 @@ class Serving:
             async with beside(self):
                 await stopping.wait()
 
-    def _load_models(self) -> "asyncio.Task[None]":
-        if self._models is None:
-            loading = self._load()
+    def _load_models(self, plan: Plan) -> "asyncio.Task[None]":
+        """Begin to load what a plan needs, unless that was begun for the plan before it."""
+        choices = tuple(plan.choices())
+        if self._models is None or choices != self._models_of:
+            loading = self._load(choices, after=self._models)
             self._models = asyncio.create_task(loading, name="load speech models")
             self._models.add_done_callback(_tell_failure)
+            self._models_of = choices
         return self._models
 
-    async def _load(self) -> None:
-        await load_models(tuple(self._plan.choices()))
-        keep_loaded_models()
+    async def _load(
+        self, choices: tuple[Choice, ...], *, after: "asyncio.Task[None] | None"
+    ) -> None:
+        if after is not None:
+            await asyncio.wait({after})
+        await load_models(choices)
+        if not self._calls:  # or what is theirs would be kept for good, too
+            keep_loaded_models()
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()

@@ -31,8 +31,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             `state`, that call ended. `job`: see `state`. `context`: a worker's LLM was given
             the conversation. `message`: one message on the bus, or many alike summed up.
             `left_out`: messages came too fast to be told one by one. `end`, `error`.
-        call: The call it happened in, eight hex digits.
-        at_ms: Milliseconds since the call began.
+        call: The call it happened in, eight hex digits; empty if it concerns the session.
+        at_ms: Milliseconds since the call, or the session, began.
         worker: Whose event it is: who spoke, called the tool, asked for the job, was given
             the conversation, hands over, failed, sent the message.
         text: The words of a `user` or `bot` turn, or what an `error` says. Of a `job`: what

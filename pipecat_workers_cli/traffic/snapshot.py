@@ -129,6 +129,7 @@ class CallView:
         active: The workers that are active in it.
         turns: Answers given in it.
         age: Seconds since it began.
+        hash: Which version of the recipe it runs.
     """
 
     call: str
@@ -136,6 +137,7 @@ class CallView:
     active: tuple[str, ...]
     turns: int
     age: float
+    hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,7 @@ class CallTraffic:
     tallies: Tallies
     jobs: Iterable[Job] = ()
     talker: str | None = None
+    hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +263,14 @@ def summarise(
     return Snapshot(
         uptime=now - began,
         calls=tuple(
-            CallView(call.call, call.recipe, active[call.call], call.turns, now - call.since)
+            CallView(
+                call.call,
+                call.recipe,
+                active[call.call],
+                call.turns,
+                now - call.since,
+                hash=call.hash,
+            )
             for call in calls
         ),
         ended=past.ended,

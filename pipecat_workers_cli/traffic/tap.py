@@ -49,6 +49,7 @@ class _OpenCall:
     call: str
     bus: LocalBus
     recipe: str
+    hash: str
     since: float
     jobs: JobLog
     talker: str | None
@@ -105,6 +106,7 @@ class Tap:
         main: str,
         main_talks: bool = False,
         since: float | None = None,
+        recipe_hash: str = "",
     ) -> None:
         """Begin to watch a call.
 
@@ -116,10 +118,17 @@ class Tap:
             main: The main worker's name.
             main_talks: Whether it talks to the caller itself, and is active all the time.
             since: When it began, in seconds of `time.monotonic`; None is now.
+            recipe_hash: Which version of the recipe it runs.
         """
-        talker = main if main_talks else None
-        since = time.monotonic() if since is None else since
-        self._open[call] = _OpenCall(call, bus, recipe, since, JobLog(bus), talker)
+        self._open[call] = _OpenCall(
+            call,
+            bus,
+            recipe,
+            recipe_hash,
+            time.monotonic() if since is None else since,
+            JobLog(bus),
+            talker=main if main_talks else None,
+        )
         for name in (main, *workers):
             if len(self._speech) < WORKERS:
                 self._speech.setdefault(name, Speech(main=name == main))
@@ -161,6 +170,11 @@ class Tap:
             except Exception as error:  # one who looks on must not break the call
                 name = getattr(subscriber, "__qualname__", type(subscriber).__name__)
                 logger.error(f"{name}, a watcher of entries, failed: {type(error).__name__}")
+
+    def tell_trouble(self, text: str) -> None:
+        """Take in, as an `error` without a call, what concerns the session as a whole."""
+        at_ms = int((time.monotonic() - self._began) * 1000)
+        self.add(Entry(event="error", call="", at_ms=at_ms, text=text))
 
     def subscribe(self, callback: Callable[[Entry], None]) -> Callable[[], None]:
         """Have `callback` told every entry from now on; it must not block.
@@ -270,7 +284,16 @@ class Tap:
         counted_at, counts = self._samples[0]
         snapshot = summarise(
             [
-                CallTraffic(c.call, c.recipe, c.since, c.turns, c.bus.tallies, c.jobs, c.talker)
+                CallTraffic(
+                    c.call,
+                    c.recipe,
+                    c.since,
+                    c.turns,
+                    c.bus.tallies,
+                    c.jobs,
+                    c.talker,
+                    c.hash,
+                )
                 for c in self._open.values()
             ],
             speech=self._speech,

@@ -61,7 +61,10 @@ async def session(way):
     loop = asyncio.get_running_loop()
     breaks = hard_exit if way == "hard" else lambda: setattr(tap, "broken", True)
     loop.add_signal_handler(signal.SIGUSR1, breaks)
-    header = Header("test", "http://localhost:1/", "offline", "q ends")
+
+    def header():
+        return Header("test", "http://localhost:1/", "offline", "q ends")
+
     main, critic = BaseWorker("main"), Critic("critic")
     async with open_bus("local", channel="test") as bus:
         tap.open_call("c1", bus, recipe="test", workers=["critic"], main="main")
