@@ -104,6 +104,14 @@ def test_completions_are_those_of_the_checkout(installed: Path, elsewhere: Path)
     assert answer.stdout == (CHECKOUT / "completions" / "pmw.bash").read_text(encoding="utf-8")
 
 
+def test_a_shipped_recipe_holds_what_its_shipped_scenario_asks(
+    installed: Path, elsewhere: Path
+) -> None:
+    answer = run(installed / "pmw", "eval", "handoff", "--quiet", cwd=elsewhere)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.startswith("✓ handoff/")
+
+
 def test_a_call_in_words_is_answered_by_both_workers(installed: Path, elsewhere: Path) -> None:
     question = "How much are the rocket boots?"
     answer = run(

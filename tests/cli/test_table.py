@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,20 @@ def test_at_200_by_50_nothing_is_left_out_and_calls_have_a_part_of_their_own():
     assert " more" not in text
     assert re.search(r"c8 +greeter +● greeter +8 +1:36", text)
     assert HEADER.providers in text.split("\n")[0]
+
+
+def test_the_first_line_and_each_call_say_which_version_of_the_recipe_runs():
+    snapshot = snapshot_of(2)
+    old, new = (
+        replace(call, hash=version)
+        for call, version in zip(snapshot.calls, ("c39ad302a3ce", "b73bd1d69b57"), strict=True)
+    )
+    header = replace(HEADER, hash="b73bd1d69b57")
+    lines = lines_of(render_table(replace(snapshot, calls=(old, new)), header, 80, 40), 80, 40)
+    assert lines[0].startswith("handoff b73bd1d69b57 · http://localhost:7860/")
+    assert lines[0].endswith("q or Ctrl-C ends")
+    for call, version in (("c0", "c39ad302a3ce"), ("c1", "b73bd1d69b57")):
+        assert re.search(rf"\n{call} +greeter +{version} +● greeter", "\n".join(lines))
 
 
 def test_the_active_worker_has_a_sign_and_not_only_a_colour():

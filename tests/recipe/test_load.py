@@ -403,6 +403,27 @@ def test_a_prompt_file_becomes_the_prompt(tmp_path):
     assert worker.prompt_file is None
 
 
+def test_the_main_worker_may_have_its_prompt_in_a_file_too(tmp_path):
+    write(tmp_path, 'name = "m"\n[main]\nprompt_file = "prompts/main.md"\n' + SPECIALIST)
+    prompt(tmp_path, b"You moderate.", name="main.md")
+    main = load_recipe("./mine.toml").recipe.main
+    assert (main.prompt, main.prompt_file) == ("You moderate.", None)
+    (tmp_path / "prompts" / "main.md").unlink()
+    with pytest.raises(RecipeError) as refused:
+        load_recipe("./mine.toml")
+    (fault,) = refused.value.faults
+    assert (fault.line, fault.key) == (3, "main.prompt_file")
+
+
+SPECIALIST = '[[workers]]\nname = "critic"\nkind = "specialist"\nprompt = "You doubt."\n'
+
+
+def test_a_loaded_recipe_names_all_files_that_it_was_read_from(tmp_path):
+    write(tmp_path, WITH_FILE)
+    file = prompt(tmp_path, b"words")
+    assert load_recipe("./mine.toml").files == (tmp_path / "mine.toml", file)
+
+
 def test_a_prompt_file_is_found_beside_the_recipe_from_wherever_one_stands(tmp_path, monkeypatch):
     path = write(tmp_path, WITH_FILE)
     prompt(tmp_path, b"words")

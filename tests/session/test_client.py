@@ -77,6 +77,7 @@ async def test_the_first_message_says_who_is_who():
         hello = client.told[0]
         assert (hello["event"], hello["call"]) == ("call", client.call.id)
         assert hello["recipe"] == "handoff"
+        assert hello["hash"] == load_recipe("handoff").hash
         assert [worker["name"] for worker in hello["workers"]] == ["greeter", "support"]
         assert all(worker["summary"] for worker in hello["workers"])
         assert hello["providers"] == {"llm": "scripted"}

@@ -215,6 +215,21 @@ async def test_turns_and_last_words_are_kept_by_worker_and_by_call():
     assert len(snapshot.recent) == 4
 
 
+async def test_trouble_of_the_session_is_an_error_of_no_call():
+    tap = Tap()
+    got: list[Entry] = []
+    tap.subscribe(got.append)
+    tap.open_call(
+        "c1", LocalBus(), recipe="test", workers=[], main="main", recipe_hash="c39ad302a3ce"
+    )
+    tap.tell_trouble("mine.toml:3: there is no such worker")
+    (entry,) = got
+    assert (entry.event, entry.call) == ("error", "")
+    assert entry.text == "mine.toml:3: there is no such worker"
+    (call,) = tap.snapshot().calls
+    assert (call.turns, call.hash) == (0, "c39ad302a3ce")
+
+
 async def test_what_is_kept_has_bounds():
     tap = Tap()
     for number in range(RECENT_ENTRIES + 50):
