@@ -1,9 +1,11 @@
 """`pmw eval`: hold a recipe to its scenarios, and say how it went."""
 
+import os
+import shutil
 import signal
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -24,12 +26,11 @@ from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import Output, Profile, ServiceOptions
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
     from pipecat_workers_cli.call.plan import Plan
     from pipecat_workers_cli.session.eval import Outcome
     from pipecat_workers_cli.session.scenarios import Scenario
 
+ERASE_LINE = "\x1b[K"
 TIMEOUT = 300.0  # seconds; a scenario of ten turns offline takes some ten
 
 
@@ -135,25 +136,29 @@ class _Report:
     def __init__(self, terminal: Terminal, output: Output) -> None:
         self._output = output
         self._stdout = sys.stdout  # Pipecat's runner is run with another one in its place
-        self._failed = False
-        self._status: Status | None = None
-        if sys.stderr.isatty() and not terminal.quiet and not terminal.verbose:
-            self._status = terminal.console(stderr=True).status("starting")
-            self._status.start()
+        wanted = not terminal.quiet and not terminal.verbose
+        self._moves = wanted and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def turn(self, scenario: str, turn: int, of: int | None) -> None:
-        if self._status is None:
-            return
         number = f"turn {turn}" + (f" of {of}" if of else "")
-        self._status.update(f"{scenario}: {number if turn else 'calling'}")
+        self._show(f"… {scenario}: {number if turn else 'calling'}")
 
     def ended(self, outcome: "Outcome") -> None:
-        with self._shown_alone():
-            print(self._told(outcome), file=self._stdout, flush=True)
+        self.close()
+        print(self._told(outcome), file=self._stdout, flush=True)
 
     def close(self) -> None:
-        if self._status is not None:
-            self._status.stop()
+        self._show("")
+
+    def _show(self, line: str) -> None:
+        """Put a line in the place of the one before, where the cursor stays."""
+        if not self._moves:
+            return
+        from pipecat_workers_cli.cli.cells import plain
+
+        width = shutil.get_terminal_size().columns - 1
+        with suppress(OSError):  # a terminal that is gone is no reason to stop
+            print(f"\r{ERASE_LINE}{plain(line)[:width]}", end="", file=sys.stderr, flush=True)
 
     def _told(self, outcome: "Outcome") -> str:
         if self._output is Output.JSON:
@@ -163,12 +168,3 @@ class _Report:
         from pipecat_workers_cli.cli.outcomes import outcome_lines
 
         return "\n".join(outcome_lines(outcome))
-
-    @contextmanager
-    def _shown_alone(self) -> Generator[None]:
-        """Keep what moves on stderr away while a line is written to stdout."""
-        if self._status is not None:
-            self._status.stop()
-        yield
-        if self._status is not None:
-            self._status.start()
