@@ -1,4 +1,4 @@
-"""What the three fake providers share: a real server, its mood, and a record of who asked what."""
+"""What the fake providers share: a real server, its mood, and a record of who asked what."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,0 +1,142 @@
+"""Which engine answers questions about code, what it needs, and what any of them promises.
+
+Choosing and checking look at the environment and at what is installed; only opening an
+engine imports what it is made of.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from pipecat_workers_cli.checks import Check, State
+from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.options import Profile
+from pipecat_workers_cli.settings import variable
+
+KEY = "ANTHROPIC_API_KEY"
+PACKAGE = "claude_agent_sdk"
+LONGEST_QUESTION = 4_000  # characters; some five minutes of speech
+
+
+class EngineName(StrEnum):
+    """An engine, as after `--engine`."""
+
+    CLAUDE = "claude"
+    SEARCH = "search"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something an engine does on its way to an answer.
+
+    Attributes:
+        text: As the caller's screen shows it: `reading src/app.py`.
+        tool: The name of what is used for it, such as `Grep`.
+        args: What it is given.
+    """
+
+    text: str
+    tool: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an engine found; `cost_usd` is this answer's alone, None where nothing is paid."""
+
+    text: str
+    cost_usd: float | None = None
+
+
+Report = Callable[[Step], Awaitable[None]]
+"""Told each step while an answer is being found."""
+
+
+class Engine(Protocol):
+    """Answers questions about one folder, one after another, in one conversation.
+
+    Entering starts nothing that costs; leaving ends every process of its own within seconds.
+    """
+
+    async def __aenter__(self) -> Self:
+        """Make ready for the first question."""
+        ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it, whatever it is doing."""
+        ...
+
+    async def ask(self, question: str, report: Report) -> Answer:
+        """Answer a question; a question that comes meanwhile waits for its turn.
+
+        Cancelling stops the work within 2 s, and the engine is fit for the next question.
+
+        Raises:
+            PmwError: There is no answer; the next question may have one.
+        """
+        ...
+
+
+def choose_engine(name: EngineName | None, profile: Profile | None) -> EngineName:
+    """Say which engine answers.
+
+    Args:
+        name: What `--engine` or the recipe says, if anything.
+        profile: What `--services` says; None when it wasn't typed.
+
+    Returns:
+        `claude` where its key is set and the profile isn't `offline`, unless one is named.
+    """
+    if name is not None:
+        return name
+    if profile is Profile.OFFLINE or variable(KEY) is None:
+        return EngineName.SEARCH
+    return EngineName.CLAUDE
+
+
+def check_engine(name: EngineName) -> list[Check]:
+    """Look whether this machine has what an engine needs; asks nobody and loads nothing.
+
+    Returns:
+        A finding for its key and its package; none for an engine that needs nothing.
+    """
+    if name is EngineName.SEARCH:
+        return []
+    return [_check_key(), _check_package()]
+
+
+def require_engine(name: EngineName) -> None:
+    """Refuse an engine that can't work here.
+
+    Raises:
+        PmwError: A key or a package is missing.
+    """
+    for check in check_engine(name):
+        if check.state is State.WRONG:
+            raise PmwError(f"--engine {name}: {check.found}", mend=check.mend)
+
+
+def _check_key() -> Check:
+    key = (variable(KEY) or "").strip()
+    if not key:
+        mend = f"set {KEY} in the environment or in .env, or use --engine search"
+        return Check(KEY, State.WRONG, f"{KEY} is not set", mend)
+    if not key.isascii() or not key.isprintable() or " " in key:
+        mend = f"copy {KEY} anew, without quotes or line breaks"
+        return Check(KEY, State.WRONG, f"{KEY} holds characters that no key has", mend)
+    return Check(KEY, State.OK, "set")
+
+
+def _check_package() -> Check:
+    if find_spec(PACKAGE) is not None:
+        return Check(PACKAGE, State.OK, "installed")
+    mend = "uv sync --extra code, or pip install 'pipecat-workers-cli[code]'"
+    return Check(PACKAGE, State.WRONG, f"the package {PACKAGE} is not installed", mend)
