@@ -35,6 +35,7 @@ from pipecat_workers_cli.workers.code.permissions import (
 
 CONNECT_WITHIN = 30.0  # seconds; 0.4 to 1.2 were seen on two idle cores
 SETTLE_WITHIN = 1.5  # seconds; an interrupted answer ends within 0.06, and a cancel has 2 in all
+CLOSE_WITHIN = 3.0  # seconds; a call's workers have 4 to stop, and a healthy session takes 0.02
 LEAVE_WITHIN = 20.0  # seconds; the SDK asks, terminates, then kills, 5 s each
 
 PROMPT = """\
@@ -102,7 +103,7 @@ class ClaudeEngine:
         """End the session's process, and remove what it wrote."""
         self._discard()
         if self._leaving:
-            await asyncio.wait(self._leaving, timeout=LEAVE_WITHIN)
+            await asyncio.wait(self._leaving, timeout=CLOSE_WITHIN)
         if self._home is not None:
             await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
             self._home = None

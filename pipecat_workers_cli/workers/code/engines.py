@@ -4,9 +4,11 @@ Choosing and checking look at the environment and at what is installed; only ope
 engine imports what it is made of.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -15,6 +17,7 @@ from pipecat_workers_cli.checks import Check, State
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import Profile
 from pipecat_workers_cli.settings import variable
+from pipecat_workers_cli.workers.code.fence import Fence
 
 KEY = "ANTHROPIC_API_KEY"
 PACKAGE = "claude_agent_sdk"
@@ -140,3 +143,26 @@ def _check_package() -> Check:
         return Check(PACKAGE, State.OK, "installed")
     mend = "uv sync --extra code, or pip install 'pipecat-workers-cli[code]'"
     return Check(PACKAGE, State.WRONG, f"the package {PACKAGE} is not installed", mend)
+
+
+async def open_engine(
+    name: EngineName, fence: Fence, *, model: str, max_turns: int, allow_bash: bool
+) -> Engine:
+    """Make an engine, to be entered; what it is made of is imported now.
+
+    Args:
+        name: Which one.
+        fence: The folder.
+        model: Of `claude`, a model's name or alias.
+        max_turns: Of `claude`, steps that one answer may take.
+        allow_bash: Of `claude`, lets it run shell commands, which no fence holds.
+
+    Raises:
+        PmwError: It can't work here.
+    """
+    require_engine(name)
+    # In a thread, for Claude's takes a second.
+    module = await asyncio.to_thread(import_module, f"{__package__}.{name}")
+    if name is EngineName.SEARCH:
+        return module.SearchEngine(fence)
+    return module.ClaudeEngine(fence, model=model, max_turns=max_turns, allow_bash=allow_bash)

@@ -161,7 +161,8 @@ ROWS: tuple[tuple[Topic, str], ...] = (
         Topic.EXPLAIN,
         r"\b(?:what(?:'s| is| are| does| do| happens)(?: in| inside)?|explain|describe|show me|read"
         r"|tell me(?: more)? about|summari[sz]e|how does|how do|how is|how are)\s+"
-        rf"{S}(?:\s+(?:do|does|for|about|works?|means?|good for|all about|implemented|made))*{END}",
+        rf"{S}(?:\s+(?:do|does|for|about|works?|means?|says?|good for|all about|implemented|made))*"
+        + END,
     ),
     (Topic.DEFINED, rf"\bwhere(?:'s|\s+is|\s+are|\s+can i find|\s+do i find)?\s+{S}{END}"),
     (Topic.GREP, rf"\b(?:find|search(?: for)?|grep(?: for)?|look(?: up| for)?)\s+{S}{END}"),
@@ -202,7 +203,8 @@ BEFORE = re.compile(
 AFTER = re.compile(
     rf"(?:\s+(?P<noun>{NOUNS}))?(?:\s+(?:in|of|from) (?:the |this |your |our )?(?:code|project"
     r"|folder|repo(?:sitory)?|code ?base|tests?|files?|here)"
-    r"|\s+(?:here|anywhere|somewhere|now|defined|used|called|again))*[\s?.!,;:]*$",
+    r"|\s+(?:here|anywhere|somewhere|now|defined|used|called|again|handled"
+    r"|registered|configured|created))*[\s?.!,;:]*$",
     re.IGNORECASE,
 )
 IDENTIFIER = re.compile(
@@ -229,7 +231,7 @@ def parse_question(text: str) -> Question:
 
 
 def _about(topic: Topic, subject: str, words: str) -> Question:
-    subject = subject.strip(" ?.!,;:")
+    subject = subject.lstrip(" ?!,;:").rstrip(" ?.!,;:")
     if topic is Topic.GREP and re.search(r"[\"“`]", words):
         return Question(topic, subject.strip('"“”`'))
     bare = subject.strip("'\"“”`")
@@ -241,7 +243,7 @@ def _about(topic: Topic, subject: str, words: str) -> Question:
     after = AFTER.search(bare)
     if after and after.start() > 0:
         noun, bare = noun or after["noun"] or "", bare[: after.start()]
-    bare = re.sub(r"\(\)$", "", bare.strip(" '\"“”`?.!,;:"))
+    bare = re.sub(r"\(\)$", "", bare.lstrip(" '\"“”`?!,;:").rstrip(" '\"“”`?.!,;:"))
     if PRONOUN.fullmatch(bare):
         return Question(topic, noun=noun.lower(), again=True)
     if re.fullmatch(THE_FOLDER, bare, re.IGNORECASE):

@@ -6,6 +6,7 @@ that a question nobody wants any more can be ended by ending it. Run by `search`
 """
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -27,9 +28,14 @@ from pipecat_workers_cli.workers.code.about_names import (
     say_uses,
     say_where,
 )
-from pipecat_workers_cli.workers.code.fence import Fence
+from pipecat_workers_cli.workers.code.fence import Fence, Refused
 from pipecat_workers_cli.workers.code.lookup import Answerer, Found, Subject, Tell
-from pipecat_workers_cli.workers.code.questions import Question, Topic, parse_question
+from pipecat_workers_cli.workers.code.questions import (
+    MATCHED,
+    Question,
+    Topic,
+    parse_question,
+)
 from pipecat_workers_cli.workers.code.sources import Sources
 
 HELP = (
@@ -39,6 +45,12 @@ HELP = (
 )
 WHOLE = frozenset((Topic.STRUCTURE, Topic.TODO, Topic.ERRORS, Topic.ENTRY))
 """Topics that are about the folder, whatever else a question names."""
+
+PATH = re.compile(
+    r"(?:^|[\s@'\"])((?:~|\.\.)/?[^\s'\",;?]*|\.\w[\w.-]*|[\w.-]+\.(?:pem|key|env)\b"
+    r"|/(?:etc|home|root|proc|usr|var|tmp|dev|sys|opt|bin|mnt|Users)(?:/[^\s'\",;?]*)?)"
+)
+"""What is meant as a file that is not for reading; `/api/users` is no file but a route."""
 
 ANSWERERS: Mapping[Topic, Answerer] = {
     Topic.DEFINED: say_where,
@@ -66,6 +78,8 @@ def answer(fence: Fence, text: str, last: Subject, tell: Tell, *, within: float)
         tell: Told the steps.
         within: Seconds after which no more files are read.
     """
+    if refused := _refusal(fence, text):
+        return Found(refused)
     question = _with_subject(parse_question(text), last)
     if question.topic is Topic.HELP or (_needs_subject(question) and not question.subject):
         asked = "I don't know what that is about. " if question.again else ""
@@ -79,6 +93,17 @@ def answer(fence: Fence, text: str, last: Subject, tell: Tell, *, within: float)
         aside = "There is more here than I could look through in time, so that may not be all."
         found = replace(found, text=f"{found.text} {aside}")
     return found
+
+
+def _refusal(fence: Fence, text: str) -> str:
+    """Say so at once when a question is about a file that the fence keeps shut."""
+    for named in PATH.findall(text[:MATCHED]):
+        path = named.rstrip(".!)")
+        try:
+            fence.judge(path)
+        except Refused as refused:
+            return f"I can't look into {path}: {refused}."
+    return ""
 
 
 def _with_subject(question: Question, last: Subject) -> Question:

@@ -50,26 +50,29 @@ PROSE = frozenset({"Markdown", "text", "TOML", "YAML", "JSON", "HTML", "CSS"})
 
 LEAD = (
     r"^[ \t]{0,40}(?:(?:export|default|public|private|protected|internal|static|final|abstract|"
-    r"async|pub(?:\([^)\n]{0,40}\))?|unsafe|extern|const|override|open|data|sealed|inline)\s+)*"
+    r"async|pub(?:\([^)\n]{0,40}\))?|unsafe|extern|const|override|open|data|sealed|inline)"
+    r"[ \t]+){0,6}"
 )
 DEFINING = re.compile(
     LEAD + r"(?P<kind>class|interface|struct|enum|trait|protocol|module|object|type|impl|"
-    r"func|function\*?|fn|def|defmodule|defp?|record|namespace|mixin)\s+"
-    r"(?:\([^)\n]{0,80}\)\s*)?(?P<name>[A-Za-z_$][\w$]{0,99})",
+    r"func|function\*?|fn|def|defmodule|defp?|record|namespace|mixin)[ \t]+"
+    r"(?:\([^)\n]{0,80}\)[ \t]*)?(?P<name>[A-Za-z_$][\w$]{0,99})",
     re.MULTILINE,
 )
 """A definition that says what it is. The bracket is a receiver of Go's."""
 
 ASSIGNED = re.compile(
-    LEAD + r"(?:let|var|val|const)?\s*(?P<name>[A-Za-z_$][\w$]{0,99})\s*(?::[^=\n]{1,80})?=\s*"
-    r"(?:async\s*)?(?:function\b|\([^)\n]{0,200}\)\s*(?::[^=\n]{1,80})?=>|[\w$]{1,40}\s*=>)",
+    LEAD + r"(?:(?:let|var|val|const)[ \t]+)?(?P<name>[A-Za-z_$][\w$]{0,99})[ \t]*"
+    r"(?::[^=\n]{1,80})?=[ \t]*"
+    r"(?:async[ \t]*)?(?:function\b|\([^)\n]{0,200}\)[ \t]*(?::[^=\n]{1,80})?=>"
+    r"|[\w$]{1,40}[ \t]*=>)",
     re.MULTILINE,
 )
 """JavaScript's functions that are put into a name."""
 
 TYPED = re.compile(
     r"^(?:[ \t]{0,12})(?!return\b|else\b|new\b|throw\b|await\b|if\b|case\b)"
-    r"(?:[A-Za-z_][\w:<>,\[\]*&]{0,60}[ \t*&]{1,4}){1,4}(?P<name>[A-Za-z_~]\w{0,99})[ \t]*"
+    r"(?:[A-Za-z_][\w:<>,\[\]]{0,60}[ \t*&]{1,4}){1,4}(?P<name>[A-Za-z_~]\w{0,99})[ \t]*"
     r"\([^;{}\n]{0,300}\)[^;{}\n]{0,60}\{?[ \t]*$",
     re.MULTILINE,
 )
