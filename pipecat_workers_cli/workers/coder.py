@@ -1,5 +1,6 @@
 """The code worker: answers other workers' questions about the code in one folder."""
 
+import asyncio
 import uuid
 from functools import partial
 from typing import Any
@@ -97,6 +98,7 @@ class Coder(Answering, BaseWorker):
             allow_bash=trust.bash,
         )
         self._engine: Engine | None = None
+        self._closing: asyncio.Task[None] | None = None
         super().__init__(name)
 
     async def answer(self, job: BusJobRequestMessage) -> dict[str, Any]:
@@ -119,8 +121,17 @@ class Coder(Answering, BaseWorker):
         return {ANSWER: found.text, "engine": self._chosen.value, **cost}
 
     async def stop(self) -> None:
-        """Stop, and end the engine with all its processes."""
+        """Stop, and end the engine with all its processes.
+
+        Pipecat stops a worker twice, once by message and once when it has run; whichever comes
+        second waits for the same end, or the call would be over before the processes are.
+        """
         await super().stop()  # cancels the question that is being answered
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name=f"close {self.name}")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.__aexit__(None, None, None)

@@ -1,7 +1,6 @@
 """The fake Anthropic, and what Anthropic's own library makes of its answers and failures."""
 
 import anthropic
-import httpx
 import pytest
 
 from tests.fakes.acme import ToolCall
@@ -86,17 +85,17 @@ async def test_tokens_are_counted(client):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "error"),
+    ("behaviour", "told"),
     [
-        (Behaviour.WRONG_KEY, anthropic.AuthenticationError),
-        (Behaviour.LIMIT, anthropic.RateLimitError),
-        (Behaviour.CUT, httpx.RemoteProtocolError),
-        (Behaviour.ERROR, anthropic.APIStatusError),
+        (Behaviour.WRONG_KEY, "invalid x-api-key"),
+        (Behaviour.LIMIT, "exceed your rate limit"),
+        (Behaviour.CUT, "peer closed connection"),
+        (Behaviour.ERROR, "Overloaded"),
     ],
 )
-async def test_failures_are_told_as_the_real_one_tells_them(fake, client, behaviour, error):
+async def test_failures_are_told_as_the_real_one_tells_them(fake, client, behaviour, told):
     fake.behaviour = behaviour
-    with pytest.raises(error):
+    with pytest.raises(Exception, match=told):
         async with asking(client) as stream:
             await stream.get_final_message()
     fake.behaviour = Behaviour.NORMAL

@@ -108,8 +108,10 @@ async def _searching() -> AsyncGenerator[asyncio.subprocess.Process]:
     try:
         yield process
     finally:
+        if process.stdin is not None:
+            process.stdin.close()
         with suppress(ProcessLookupError):
             process.kill()
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(LEAVE_WITHIN):
-                await process.wait()
+                await process.communicate()  # to the end of its pipes, so that they are closed
