@@ -1,6 +1,7 @@
 """The code worker on a bus: whoever asks it by a job, and what arrives there."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 import psutil
@@ -204,3 +205,29 @@ def test_options_left_out_have_their_defaults():
     options = Coder.Options.model_validate({"engine": "search"})
     assert (options.path, options.model, options.max_turns) == (".", "sonnet", 10)
     assert options.engine is EngineName.SEARCH
+
+
+@pytest.mark.parametrize("asked", ["an answer under way", "a session that is starting"])
+async def test_a_call_that_ends_in_mid_answer_leaves_no_process(root, fake, asked):
+    fake.behaviour = Behaviour.STALL
+    before = children()
+    began = time.monotonic()
+    async with together(Coder("coder", path=str(root))) as asker:
+        task = asyncio.create_task(ask(asker, "Stale"))
+        if asked == "an answer under way":
+            await fake.until(lambda: bool(fake.asked), within=10)
+        else:
+            await eventually(lambda: children() > before)
+        began = time.monotonic()
+    assert time.monotonic() - began < 4
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+
+
+async def eventually(happened):
+    """Wait up to ten seconds for what no event tells of."""
+    for _ in range(1_000):
+        if happened():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never happened")
