@@ -105,6 +105,9 @@ def say_dependencies(sources: Sources, question: Question, tell: Tell) -> Found:
     told = [_say_manifest(sources, manifest) for manifest in _merged(manifests)]
     if any(told):
         return Found(joined(*told[:2]))
+    if manifests:
+        names = listed([sources.spoken(manifest.path) for manifest in manifests])
+        return Found(f"It needs nothing else: {names} names no package.")
     foreign = [name for name, _ in _foreign_imports(sources).most_common()]
     if foreign:
         return Found(f"No manifest names what it needs. Its Python imports {listed(foreign)}.")

@@ -148,7 +148,7 @@ ROWS: tuple[tuple[Topic, str], ...] = (
     (
         Topic.STRUCTURE,
         r"\bstructured?\b|\blayout\b|\boverview\b|\borgani[sz]ed\b|\barchitecture\b|\blanguages?\b"
-        r"|\bhow many\b.*\b(?:files|folders|directories|modules|classes|functions)\b",
+        r"|\b(?:how many|list)\b.*\b(?:files|folders|directories|modules|classes|functions)\b",
     ),
     (
         Topic.STRUCTURE,
@@ -161,8 +161,8 @@ ROWS: tuple[tuple[Topic, str], ...] = (
         Topic.EXPLAIN,
         r"\b(?:what(?:'s| is| are| does| do| happens)(?: in| inside)?|explain|describe|show me|read"
         r"|tell me(?: more)? about|summari[sz]e|how does|how do|how is|how are)\s+"
-        rf"{S}(?:\s+(?:do|does|for|about|works?|means?|says?|good for|all about|implemented|made))*"
-        + END,
+        rf"{S}(?:\s+(?:do|does|for|about|works?|means?|says?|returns?|takes?|good for"
+        r"|all about|implemented|made))*" + END,
     ),
     (Topic.DEFINED, rf"\bwhere(?:'s|\s+is|\s+are|\s+can i find|\s+do i find)?\s+{S}{END}"),
     (Topic.GREP, rf"\b(?:find|search(?: for)?|grep(?: for)?|look(?: up| for)?)\s+{S}{END}"),

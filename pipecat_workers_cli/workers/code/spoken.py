@@ -26,6 +26,7 @@ def listed(things: Sequence[str], *, most: int = NAMED) -> str:
 def first_sentence(text: str) -> str:
     """Return the first sentence of a documentation text, plain and not endless."""
     paragraph = re.split(r"\n\s*\n", text.strip(), maxsplit=1)[0]
+    paragraph = re.sub(r"!?\[([^\]\n]{0,100})\]\([^)\n]{0,300}\)", r"\1", paragraph)
     plain = re.sub(r"[`*_#]{1,3}(?=\S)|(?<=\S)[`*]{1,3}", "", " ".join(paragraph.split()))
     found = re.match(r".{1,400}?[.!?](?=\s|$)", plain)
     sentence = found[0] if found else plain

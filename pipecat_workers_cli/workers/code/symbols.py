@@ -70,6 +70,13 @@ ASSIGNED = re.compile(
 )
 """JavaScript's functions that are put into a name."""
 
+MEMBER = re.compile(
+    r"^[ \t]{1,12}(?:(?:async|static|get|set|public|private|protected|override)[ \t]+){0,3}"
+    r"(?P<name>[A-Za-z_$][\w$]{0,99})[ \t]*\([^)\n;]{0,200}\)[ \t]*(?::[^{\n]{1,80})?\{[ \t]*$",
+    re.MULTILINE,
+)
+"""JavaScript's methods: indented, with arguments and the beginning of a body."""
+
 TYPED = re.compile(
     r"^(?:[ \t]{0,12})(?!return\b|else\b|new\b|throw\b|await\b|if\b|case\b)"
     r"(?:[A-Za-z_][\w:<>,\[\]]{0,60}[ \t*&]{1,4}){1,4}(?P<name>[A-Za-z_~]\w{0,99})[ \t]*"
@@ -81,7 +88,7 @@ TYPED = re.compile(
 SHELL = re.compile(r"^[ \t]{0,12}(?P<name>[A-Za-z_][\w-]{0,60})[ \t]*\(\)[ \t]*\{?", re.MULTILINE)
 
 LOOKS: Mapping[str, tuple[re.Pattern[str], ...]] = {
-    **dict.fromkeys(("JavaScript", "TypeScript", "Vue", "Svelte"), (DEFINING, ASSIGNED)),
+    **dict.fromkeys(("JavaScript", "TypeScript", "Vue", "Svelte"), (DEFINING, ASSIGNED, MEMBER)),
     **dict.fromkeys(("C", "C plus plus", "Java", "C sharp"), (DEFINING, TYPED)),
     "shell": (SHELL, DEFINING),
 }
@@ -185,21 +192,22 @@ def module_doc(path: str, text: str) -> str:
         paragraphs = re.split(r"\n\s*\n", text.strip())
         plain = [part for part in paragraphs if not re.match(r"[#=<!\[|-]|```", part.strip())]
         return first_sentence(plain[0]) if plain else first_sentence(text)
-    return first_sentence(_comment_at(text.splitlines(), 0))
+    comment = _comment_at(text.splitlines(), 0)
+    return "" if LICENCE.search(comment) else first_sentence(comment)
 
 
 def _python_definitions(path: str, tree: ast.Module) -> Iterator[Definition]:
-    def within(body: list[ast.stmt], owner: str) -> Iterator[Definition]:
+    def within(body: list[ast.stmt], owner: str, *, local: bool = False) -> Iterator[Definition]:
         for node in body:
             if isinstance(node, ast.ClassDef):
                 bases = tuple(ast.unparse(base)[:60] for base in node.bases)
                 yield _python_definition(path, node, "class", owner, bases=bases)
                 yield from within(node.body, node.name)
             elif _is_function(node):
-                kind = "method" if owner else "function"
+                kind = "method" if owner and not local else "function"
                 yield _python_definition(path, node, kind, owner)
-                yield from within(node.body, "")
-            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                yield from within(node.body, node.name, local=True)
+            elif isinstance(node, ast.Assign | ast.AnnAssign) and not local:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 for target in targets:
                     if isinstance(target, ast.Name):
@@ -207,7 +215,7 @@ def _python_definitions(path: str, tree: ast.Module) -> Iterator[Definition]:
                         kind = "field" if owner else "constant"
                         yield Definition(target.id, kind, path, node.lineno, end, owner)
             elif isinstance(node, ast.If | ast.Try | ast.With):
-                yield from within(node.body, owner)
+                yield from within(node.body, owner, local=local)
 
     yield from within(tree.body, "")
 
@@ -300,6 +308,7 @@ def _other_uses(path: str, text: str, name: str) -> Iterator[Use]:
         yield Use(kind, path, number, above[-1] if above else "")
 
 
+LICENCE = re.compile(r"\bcopyright\b|\blicen[sc]ed?\b|\bSPDX\b", re.IGNORECASE)
 COMMENT = re.compile(r"^\s*(?://+!?|#+!?|/\*+|\*+/?|--+|;+)\s?(.*?)(?:\*/)?$")
 
 
@@ -308,6 +317,8 @@ def _comment_at(lines: list[str], start: int) -> str:
     told: list[str] = []
     for line in lines[start : start + 12]:
         found = COMMENT.match(line)
+        if found and found[1].lstrip().startswith(("```", "@", "<")):
+            break  # an example, or what is written for tools
         if line.startswith("#!") or (not told and found and not found[1].strip()):
             continue
         if found is None or not found[1].strip():

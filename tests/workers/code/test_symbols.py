@@ -29,6 +29,12 @@ def test_python_is_read_by_its_grammar():
     assert found["Report"].doc == "A report of counts."
 
 
+def test_what_is_local_to_a_function_is_no_definition_but_a_function_in_it_is():
+    text = "def outer():\n    x = 1\n    def inner():\n        pass\n    return x\n"
+    assert named("a.py", text) == {("outer", "function", 1), ("inner", "function", 3)}
+    assert [one.within for one in definitions("a.py", text)] == ["", "outer"]
+
+
 def test_calls_imports_and_mentions_are_told_apart():
     assert [(use.kind, use.line, use.within) for use in uses("app.py", APP, "tally")] == [
         ("call", 24, "Report.lines")
@@ -52,8 +58,9 @@ def test_python_that_cannot_be_parsed_is_read_by_its_look():
         (
             "a.ts",
             "// Adds.\nexport async function add(a: number) {}\nexport const twice = (x) => x * 2\n"
-            "interface Shape {}\nconst n = 3\n",
-            {("add", "function", 2), ("twice", "function", 3), ("Shape", "interface", 4)},
+            "class Shape {\n  async draw(pen) {\n    if (pen) {\n  }\n}\nconst n = 3\n",
+            {("add", "function", 2), ("twice", "function", 3), ("Shape", "class", 4)}
+            | {("draw", "function", 5)},
         ),
         (
             "a.go",
@@ -98,6 +105,10 @@ def test_a_comment_above_a_definition_is_its_documentation():
 def test_a_file_says_what_it_is_for():
     assert module_doc("app.py", APP) == "Counts things, and tells how many there are."
     assert module_doc("README.md", "# Shop\n\nA shop that `counts`.\n") == "A shop that counts."
+    assert module_doc("a.js", "// Copyright (c) Shop\n// All rights reserved.\n") == ""
+    assert (
+        module_doc("b.md", "See [the site](https://x.y/z) first. Then go.") == "See the site first."
+    )
     assert module_doc("a.sh", "#!/bin/sh\n# Deploys it.\n") == "Deploys it."
 
 
