@@ -12,7 +12,7 @@ from pipecat_workers_cli.options import Profile, ServiceOptions, Trust
 from pipecat_workers_cli.recipe.load import LoadedRecipe
 from pipecat_workers_cli.recipe.model import Service, WorkerRecipe
 from pipecat_workers_cli.services.providers import Choice, Persona, Role, check, choose
-from pipecat_workers_cli.workers.kinds import Kind
+from pipecat_workers_cli.workers.kinds import Kind, Outlook
 
 GRANTS_NOTHING = Trust()
 
@@ -76,6 +76,18 @@ class Plan:
         """Give who speaks, with which voice."""
         spoken = ((self.tts, self.voice), *((w.tts, w.voice) for w in self.workers))
         return ((tts, voice) for tts, voice in spoken if tts is not None)
+
+    def outlooks(self) -> Iterator[tuple[str, Outlook]]:
+        """Give what can be said of workers before they are built, by their names."""
+        for worker in self.workers:
+            if worker.kind.foresee is not None:
+                options = worker.recipe.options
+                yield worker.recipe.name, worker.kind.foresee(options, self.profile, self.trust)
+
+    def told(self) -> str:
+        """Say in a line who serves the call, and why these."""
+        serving = [f"{c.role}: {c.provider} ({c.why})" for c in self.choices()]
+        return " · ".join([*serving, *(f"{name}: {look.told}" for name, look in self.outlooks())])
 
     def without_voices(self) -> "Plan":
         """Return the same plan with nobody speaking, for a caller who wants text alone."""
@@ -165,6 +177,10 @@ def require_ready(plan: Plan) -> None:
             if finding.state is State.WRONG:
                 what = f"{choice.role} by {choice.provider}: {finding.found}"
                 raise PmwError(what, mend=finding.mend)
+    for name, outlook in plan.outlooks():
+        for finding in outlook.checks:
+            if finding.state is State.WRONG:
+                raise PmwError(f"{name}: {finding.found}", mend=finding.mend)
 
 
 def each_once(choices: Iterable[Choice]) -> Iterator[Choice]:

@@ -125,12 +125,11 @@ async def shown_beside(
 
 def header_of(serving: Serving, plan: Plan, *, has_keys: bool) -> Header:
     """Return what the banner and the table's first lines say."""
-    providers = " · ".join(f"{c.role}: {c.provider} ({c.why})" for c in plan.choices())
     return Header(
         recipe=plan.loaded.recipe.name,
         hash=plan.loaded.hash,
         address=serving.address,
-        providers=providers,
+        providers=plan.told(),
         ending="q or Ctrl-C ends" if has_keys else "Ctrl-C ends",
         max_calls=serving.max_calls,
         link=serving.link,

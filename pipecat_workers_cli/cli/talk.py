@@ -54,8 +54,7 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
 
 def _banner(plan: Plan) -> str:
     recipe = plan.loaded.recipe
-    llm = ", ".join(f"{c.provider} ({c.why})" for c in plan.choices())
-    return f"{recipe.name}: {recipe.summary}\nllm: {llm} · Ctrl-D hangs up\n"
+    return f"{recipe.name}: {recipe.summary}\n{plan.told()} · Ctrl-D hangs up\n"
 
 
 async def _until_stopped(

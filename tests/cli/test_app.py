@@ -54,10 +54,11 @@ def test_help_groups_the_commands_by_panel(run: Run, words: tuple[str, ...]) -> 
     assert (code, err) == (0, "")
     titles = re.findall(r"─ (\w+) ─", out)
     panels = [title for title in titles if title not in {"Options", "Logs"}]
-    assert panels == ["Patterns", "Recipes", "Tools"]
+    assert panels == ["Patterns", "Recipes", "Traffic", "Tools"]
     for panel, commands in {
-        "Patterns": ("handoff",),
+        "Patterns": ("handoff", "debate", "code", "sensor"),
         "Recipes": ("run", "eval", "recipe"),
+        "Traffic": ("bus",),
         "Tools": ("doctor", "completions"),
     }.items():
         inside = out.split(f"─ {panel} ─")[1].split("╰")[0]
@@ -65,14 +66,28 @@ def test_help_groups_the_commands_by_panel(run: Run, words: tuple[str, ...]) -> 
             assert re.search(rf"│ {command} ", inside), f"{command} is not in {panel}"
 
 
-@pytest.mark.parametrize("group", ["recipe"])
+@pytest.mark.parametrize("group", ["recipe", "bus"])
 def test_a_group_alone_shows_its_help(run: Run, group: str) -> None:
     code, out, err = run(group)
     assert (code, err) == (0, "")
     assert f"pmw {group}" in out
 
 
-@pytest.mark.parametrize("command", ["handoff", "run", "eval", "recipe", "doctor", "completions"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "handoff",
+        "debate",
+        "code",
+        "sensor",
+        "run",
+        "eval",
+        "recipe",
+        "bus",
+        "doctor",
+        "completions",
+    ],
+)
 def test_every_command_has_a_help_that_names_itself(run: Run, command: str) -> None:
     code, out, err = run(command, "--help")
     assert (code, err) == (0, "")
