@@ -7,9 +7,10 @@ and `--help` must not wait for it.
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from pipecat_workers_cli.cli.arguments import EnvFile, LogFile, LogLevel, Quiet, Verbose
 from pipecat_workers_cli.cli.bus import bus_app
@@ -22,8 +23,23 @@ from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.usage import UsageError, explain_usage
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 
+PANELS = ("Patterns", "Recipes", "Sessions", "Traffic", "Tools")
+
+
+class ByPanel(TyperGroup):
+    """Lists commands by their panels; Typer would list all groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands' names, in the order of their panels."""
+        return sorted(super().list_commands(ctx), key=lambda name: PANELS.index(self._panel(name)))
+
+    def _panel(self, name: str) -> str:
+        return getattr(self.commands[name], "rich_help_panel", PANELS[-1])
+
+
 app = typer.Typer(
     name="pmw",
+    cls=ByPanel,
     help="Assemble, run and watch Pipecat workers.",
     add_completion=False,
     no_args_is_help=True,
