@@ -30,7 +30,7 @@ from pipecat_workers_cli.workers.thermometer import (
 from pipecat_workers_cli.workers.tools import Tool
 
 SHOWN_EVERY = 1.0  # seconds; a reading on the bus reaches every worker of the call
-QUICKEST_SAMPLE, SLOWEST_SAMPLE = 0.0001, 3_600.0  # seconds; 10,000 a second take half a core
+QUICKEST_SAMPLE, SLOWEST_SAMPLE = 0.0001, 3_600.0  # seconds; 10,000 a second take a ninth of a core
 NOISIEST = 10.0  # °C; beyond it nothing could be told of the temperature
 
 

@@ -15,7 +15,7 @@ NOISE = 0.1  # °C; standard deviation of a reading, as small silicon sensors ha
 COLDEST, HOTTEST = -40.0, 125.0  # °C; what common silicon thermometers are made for
 SLOWEST, FASTEST = 0.001, 1.0  # of the way, a sample; at 1 the air is there with the next one
 
-CATCH_UP = 100  # readings taken at once after a delay; some 3 ms of work
+CATCH_UP = 100  # readings taken at once after a delay; 1 ms of work
 
 
 @dataclass
