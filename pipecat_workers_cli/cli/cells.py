@@ -13,7 +13,13 @@ Span = tuple[str, str]
 
 Line = tuple[Span, ...]
 
-IN_ASCII = str.maketrans({"●": "*", "→": ">", "·": "-", "…": "~", "✓": "+", "✗": "x", "▸": ">"})
+HEIGHTS = "▁▂▃▄▅▆▇█"
+"""The signs of a line of figures, from the lowest to the highest."""
+
+IN_ASCII = str.maketrans(
+    {"●": "*", "→": ">", "·": "-", "…": "~", "✓": "+", "✗": "x", "▸": ">", "°": " "}
+    | dict(zip(HEIGHTS, "_.-:=+*#", strict=True))
+)
 HIDDEN = {"Cf", "Cs"}  # joiners, direction marks, halves of surrogates: they move what follows
 WIDENS = "\ufe0f"  # makes some terminals draw the sign before it two cells wide
 
@@ -42,6 +48,18 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
         return set_cell_size(text, width - 1) + "…"
     fill = " " * (width - size)
     return fill + text if right else text + fill
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Draw figures as a line of as many signs, the highest at the top and the lowest at the foot.
+
+    Figures that are all alike are drawn half high.
+    """
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if low == high:
+        return HEIGHTS[len(HEIGHTS) // 2] * len(values)
+    top = len(HEIGHTS) - 1
+    return "".join(HEIGHTS[round((value - low) / (high - low) * top)] for value in values)
 
 
 def wrap(text: str, width: int, most: int) -> list[str]:

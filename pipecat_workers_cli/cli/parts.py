@@ -3,11 +3,18 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipecat_workers_cli.cli.cells import Line, Span, fit, fit_line, wrap
+from pipecat_workers_cli.cli.cells import Line, Span, fit, fit_line, sparkline, wrap
 from pipecat_workers_cli.cli.turns import render_entry
 
 if TYPE_CHECKING:
-    from pipecat_workers_cli.traffic.snapshot import CallView, Edge, JobView, Snapshot, WorkerView
+    from pipecat_workers_cli.traffic.snapshot import (
+        CallView,
+        Edge,
+        JobView,
+        SeriesView,
+        Snapshot,
+        WorkerView,
+    )
 
 WIDE = 130  # columns from which what was said stands beside the counts, not below them
 MOST_LINES = 4  # of one message
@@ -82,6 +89,37 @@ def workers_part(snapshot: "Snapshot", width: int) -> Part:
 
     columns = ((fit("turns", 6, right=True) + "   ", FAINT), (fit("last words", words), FAINT))
     return Part("workers", columns, tuple(map(row, snapshot.workers)), 3, name + 4)
+
+
+def readings_part(snapshot: "Snapshot", width: int) -> Part:
+    """Say what workers measure: the latest figures as a line, the least, the most, the last."""
+    figure = 9
+    name = min(22, max(12, width // 5))
+    what = min(13, max(4, width // 6))
+    room = max(0, width - name - what - 3 * figure - 1)
+    many = len(snapshot.calls) > 1
+
+    def row(series: "SeriesView") -> Line:
+        values = series.values[-room:] if room else series.values
+        figures = "".join(
+            fit(f"{value:.1f}{unit}", figure, right=True)
+            for value, unit in (
+                (min(values), ""),
+                (max(values), ""),
+                (values[-1], f" {series.unit}" if series.unit else ""),
+            )
+        )
+        worker = f"{series.worker} {series.call}" if many else series.worker
+        return (
+            (fit(worker, name - 1) + " ", ""),
+            (fit(series.reading, what - 1) + " ", ""),
+            (fit(sparkline(values), room, right=True), ACTIVE),
+            (figures, ""),
+        )
+
+    heads = "".join(fit(head, figure, right=True) for head in ("least", "most", "latest"))
+    columns = ((" " * (what + room), ""), (heads, FAINT))
+    return Part("readings", columns, tuple(map(row, snapshot.series)), 1, name)
 
 
 def edges_part(snapshot: "Snapshot", width: int) -> Part:

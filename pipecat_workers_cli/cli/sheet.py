@@ -17,6 +17,7 @@ from pipecat_workers_cli.cli.parts import (
     edges_part,
     jobs_part,
     messages_part,
+    readings_part,
     workers_part,
 )
 
@@ -83,6 +84,7 @@ def render_table(
     else:
         parts = (
             workers_part(snapshot, width),
+            readings_part(snapshot, width),
             edges_part(snapshot, width),
             jobs_part(snapshot, width),
             messages_part(snapshot, width, 1 if room < AIRY else MOST_LINES),
@@ -106,6 +108,7 @@ def render_help(header: Header, width: int, height: int) -> Sheet:
         "audio   sound; its count is in frames, mostly of 20 ms",
         "flush   a worker makes sure that all before has arrived",
         "frame   all other frames, summed up",
+        "reading a figure that a worker measured; its latest ones are drawn as a line",
         "*       as a target: everybody",
         "rate/s  messages a second over the last five seconds",
         "last    how long ago the latest one was",
@@ -152,7 +155,7 @@ def _beside(snapshot: "Snapshot", width: int, room: int) -> list[Line]:
     """Lay the counts left, and calls and messages right."""
     half = (width - GAP) // 2
     rest = width - GAP - half
-    counts = [part(snapshot, half) for part in (workers_part, edges_part, jobs_part)]
+    counts = [part(snapshot, half) for part in (workers_part, readings_part, edges_part, jobs_part)]
     words = [messages_part(snapshot, rest, MOST_LINES), calls_part(snapshot, rest)]
     left, right = _stack(counts, half, room), _stack(words, rest, room)
     empty = {half: fit_line((), half), rest: fit_line((), rest)}

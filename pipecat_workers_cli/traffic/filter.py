@@ -248,6 +248,7 @@ MESSAGE_KINDS = (
     "frame.tool",
     "frame.interruption",
     "speak",
+    "reading",
     "ui",
     "lifecycle",
     "registry",

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal
 
 from pipecat.bus import (
@@ -20,6 +19,7 @@ from pipecat.bus import (
 from pipecat.pipeline.job_context import JobStatus
 
 from pipecat_workers_cli.buses.local import LocalBus
+from pipecat_workers_cli.traffic.ring import RingReader
 
 JobState = Literal["started", "update", "completed", "failed", "cancelled", "timeout"]
 
@@ -63,19 +63,11 @@ class Job:
 
 
 class JobLog:
-    """Follows the jobs on one bus, as far as its ring of recent messages reaches.
-
-    Attributes:
-        missed: Messages that left the ring before they were read. A job that ran when
-            some were missed is forgotten, since it may have ended, until it is heard of
-            again.
-    """
+    """Follows the jobs on one bus, as far as its ring of recent messages reaches."""
 
     def __init__(self, bus: LocalBus) -> None:
         """Begin with what the ring of `bus` holds."""
-        self.missed = 0
-        self._bus = bus
-        self._read = 0
+        self._ring = RingReader(bus)
         self._open: dict[tuple[str, str], Job] = {}
         self._done: dict[tuple[str, str], Job] = {}
 
@@ -84,15 +76,22 @@ class JobLog:
         yield from reversed(self._open.values())
         yield from reversed(self._done.values())
 
+    @property
+    def missed(self) -> int:
+        """Messages that left the ring before they were read.
+
+        A job that ran when some were missed is forgotten, since it may have ended, until
+        it is heard of again.
+        """
+        return self._ring.missed
+
     def catch_up(self) -> None:
         """Read what came since the last time."""
-        recent, noted = self._bus.recent, self._bus.noted
-        new = min(noted - self._read, len(recent))
-        if missed := noted - self._read - new:
-            self.missed += missed
+        missed = self.missed
+        messages = self._ring.read()
+        if self.missed > missed:
             self._open.clear()
-        self._read = noted
-        for at, message in islice(recent, len(recent) - new, None):
+        for at, message in messages:
             self._note(at, message)
 
     def _note(self, at: float, message: BusMessage) -> None:

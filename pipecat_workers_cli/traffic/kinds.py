@@ -48,6 +48,8 @@ from pipecat.frames.frames import (
     TextFrame,
 )
 
+from pipecat_workers_cli.buses.reading import BusReadingMessage
+
 
 class Kind(StrEnum):
     """What a message on the bus is about, the most telling first.
@@ -69,6 +71,7 @@ class Kind(StrEnum):
     TOOL = "frame.tool"
     INTERRUPTION = "frame.interruption"
     SPEAK = "speak"
+    READING = "reading"
     UI = "ui"
     LIFECYCLE = "lifecycle"
     REGISTRY = "registry"
@@ -95,6 +98,7 @@ KINDS: dict[type, Kind] = {
     BusJobResponseUrgentMessage: Kind.JOB_RESPONSE,
     BusJobCancelMessage: Kind.JOB_CANCEL,
     BusTTSSpeakMessage: Kind.SPEAK,
+    BusReadingMessage: Kind.READING,
     BusUIDataMessage: Kind.UI,
     BusAddWorkerMessage: Kind.LIFECYCLE,
     BusWorkerReadyMessage: Kind.LIFECYCLE,

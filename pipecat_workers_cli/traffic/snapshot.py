@@ -14,6 +14,7 @@ from pipecat_workers_cli.buses.local import Tally
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.jobs import Job, JobState
 from pipecat_workers_cli.traffic.kinds import RANK, Kind, kind_of
+from pipecat_workers_cli.traffic.series import Series
 
 EVERYBODY = "*"
 """The target of a message for all."""
@@ -101,6 +102,25 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesView:
+    """What a worker of an open call measured.
+
+    Attributes:
+        call: The call it belongs to.
+        worker: Who measured.
+        reading: What, such as `temperature`.
+        unit: As it is written after a figure; may be empty.
+        values: The latest figures, the oldest first; at least one.
+    """
+
+    call: str
+    worker: str
+    reading: str
+    unit: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerView:
     """One worker's name in all calls.
 
@@ -150,6 +170,7 @@ class Snapshot:
         ended: How many calls have ended; their messages stay counted in `edges`.
         edges: Who sent what to whom, by kind, then by name.
         jobs: The jobs of the open calls: those that run first, the latest first in each.
+        series: What workers of the open calls measured, the oldest call's first.
         workers: Every worker met so far, a call's main worker before its others.
         recent: The latest entries, the oldest first.
         left_out: Messages that were counted, but were gone before their jobs were read.
@@ -160,6 +181,7 @@ class Snapshot:
     ended: int = 0
     edges: tuple[Edge, ...] = ()
     jobs: tuple[JobView, ...] = ()
+    series: tuple[SeriesView, ...] = ()
     workers: tuple[WorkerView, ...] = ()
     recent: tuple[Entry, ...] = ()
     left_out: int = 0
@@ -180,6 +202,7 @@ class CallTraffic:
     jobs: Iterable[Job] = ()
     talker: str | None = None
     hash: str = ""
+    series: Iterable[Series] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +299,11 @@ def summarise(
         ended=past.ended,
         edges=tuple(_edges(calls, past, now)),
         jobs=tuple(_jobs(calls, now)),
+        series=tuple(
+            SeriesView(call.call, one.worker, one.reading, one.unit, tuple(one.values))
+            for call in calls
+            for one in call.series
+        ),
         workers=tuple(
             WorkerView(name, said.main, in_calls.count(name), said.turns, said.words)
             for name, said in speech.items()

@@ -18,6 +18,7 @@ from pipecat_workers_cli.logs import redactor
 from pipecat_workers_cli.traffic.classify import audio_entries, entry_of, struck
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.jobs import JobLog
+from pipecat_workers_cli.traffic.series import SeriesLog
 from pipecat_workers_cli.traffic.snapshot import (
     CallTraffic,
     EdgeKey,
@@ -52,6 +53,7 @@ class _OpenCall:
     hash: str
     since: float
     jobs: JobLog
+    series: SeriesLog
     talker: str | None
     turns: int = 0
     read: int = 0
@@ -127,6 +129,7 @@ class Tap:
             recipe_hash,
             time.monotonic() if since is None else since,
             JobLog(bus),
+            SeriesLog(bus),
             talker=main if main_talks else None,
         )
         for name in (main, *workers):
@@ -281,6 +284,7 @@ class Tap:
         now = time.monotonic()
         for call in self._open.values():
             call.jobs.catch_up()
+            call.series.catch_up()
         counted_at, counts = self._samples[0]
         snapshot = summarise(
             [
@@ -293,6 +297,7 @@ class Tap:
                     c.jobs,
                     c.talker,
                     c.hash,
+                    c.series,
                 )
                 for c in self._open.values()
             ],

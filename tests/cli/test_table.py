@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from pipecat_workers_cli.buses.local import LocalBus
-from pipecat_workers_cli.cli.cells import fit, plain, wrap
+from pipecat_workers_cli.cli.cells import HEIGHTS, fit, in_ascii, plain, sparkline, wrap
 from pipecat_workers_cli.cli.table import (
     Header,
     entry_line,
@@ -28,7 +28,14 @@ from pipecat_workers_cli.cli.table import (
 )
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.kinds import Kind
-from pipecat_workers_cli.traffic.snapshot import CallView, Edge, JobView, Snapshot, WorkerView
+from pipecat_workers_cli.traffic.snapshot import (
+    CallView,
+    Edge,
+    JobView,
+    SeriesView,
+    Snapshot,
+    WorkerView,
+)
 from pipecat_workers_cli.traffic.tap import Tap
 
 HEADER = Header(
@@ -74,6 +81,15 @@ def snapshot_of(calls, *, text="Rocket Boots cost $299.", name="greeter", edges=
         ),
         recent=tuple(entries) if calls else (),
     )
+
+
+def measured(calls, *, name="controller", values=(22.0, 22.5, 30.0, 24.0), **more):
+    """Make a snapshot of `calls` calls, in each of which a worker measures something."""
+    series = tuple(
+        SeriesView(f"c{n}", name, more.get("reading", "temperature"), "°C", tuple(values))
+        for n in range(calls)
+    )
+    return replace(snapshot_of(calls, name=name), series=series)
 
 
 def printed(sheet, width, height=50, **options):
@@ -152,6 +168,66 @@ def test_the_active_worker_has_a_sign_and_not_only_a_colour():
     assert [line.split()[1] for line in marked] == ["greeter"]
     many = lines_of(render_table(snapshot_of(20), HEADER, 80, 24), 80)
     assert [line.split()[0] for line in many if line.startswith("●")] == ["●20"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50), (131, 24), (40, 10), (9, 3)])
+@pytest.mark.parametrize("name", ["controller", LONG, WIDE, NASTY])
+@pytest.mark.parametrize("count", [1, 500])
+def test_what_workers_measure_fits_the_terminal_too(size, name, count):
+    snapshot = measured(3, name=name, reading=name, values=[-1e9, *range(count)])
+    lines = lines_of(render_table(snapshot, HEADER, *size), *size)
+    assert len(lines) <= size[1]
+    assert {cell_len(line) for line in lines} == {size[0]}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+def test_what_a_worker_measures_is_a_line_with_its_least_most_and_latest(size):
+    lines = lines_of(render_table(measured(1), HEADER, *size), *size)
+    head = next(line for line in lines if line.startswith("readings"))
+    row = lines[lines.index(head) + 1]
+    assert re.search(r"least +most +latest", head)
+    assert re.match(r"controller +temperature +▁▁█▃ +22\.0 +30\.0 +24\.0 °C", row)
+    for title in ("workers", "traffic", "jobs", "messages"):
+        assert f"{title} " in "\n".join(lines)
+
+
+def test_the_latest_figures_are_drawn_when_the_line_is_too_short_for_all():
+    lines = lines_of(render_table(measured(1, values=range(500)), HEADER, 80, 24), 80)
+    (row,) = [line for line in lines if "temperature" in line]
+    line = re.search(f"[{HEIGHTS}]+", row)[0]
+    assert 10 < len(line) < 80
+    assert line[0] == "▁"
+    assert line[-1] == "█"
+    assert re.search(rf" {500 - len(line)}\.0 +499\.0 +499\.0 °C", row)
+
+
+def test_where_nobody_measures_there_is_no_such_part():
+    assert "readings" not in "\n".join(lines_of(render_table(snapshot_of(1), HEADER, 80, 24), 80))
+
+
+def test_in_many_calls_each_line_says_whose_it_is():
+    text = "\n".join(lines_of(render_table(measured(2), HEADER, 200, 50), 200))
+    assert "controller c0" in text
+    assert "controller c1" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ((), ""),
+        ((5.0,), "▅"),
+        ((5, 5, 5), "▅▅▅"),
+        ((0, 7), "▁█"),
+        (range(8), HEIGHTS),
+        ((-0.1, 0.1, -0.1), "▁█▁"),
+    ],
+)
+def test_figures_are_drawn_between_their_least_and_their_most(values, line):
+    assert sparkline(tuple(values)) == line
+
+
+def test_a_line_of_figures_has_a_form_in_ascii():
+    assert in_ascii(sparkline(range(8)) + " 22.0 °C") == "_.-:=+*# 22.0  C"
 
 
 def test_before_the_first_call_it_says_what_to_do():
