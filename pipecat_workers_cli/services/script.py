@@ -14,9 +14,13 @@ from loguru import logger
 
 from pipecat_workers_cli.recipe.model import Rule
 from pipecat_workers_cli.recipe.names import END, TRANSFER
+from pipecat_workers_cli.services.numbers import NUMBER, parse_number
 from pipecat_workers_cli.services.trigger import Trigger
 
 MATCHED = 4_000  # characters of a text that an expression sees, as it may take exponential time
+
+ANY_NUMBER = "{number}"
+"""In a rule's expression: a number, in digits or in words."""
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)((?:\.[\w-]+)*)\}")
 
@@ -73,7 +77,7 @@ class Script:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         """Compile `rules`; they were validated with the recipe."""
-        self._rules = [(rule, re.compile(rule.match or "", re.IGNORECASE)) for rule in rules]
+        self._rules = [(rule, _compiled(rule)) for rule in rules]
 
     def choose(self, trigger: Trigger, tools: Tools, uses: Mapping[int, int]) -> Answer | None:
         """Return what the first rule that fits says or calls.
@@ -159,12 +163,12 @@ def convert(value: str, schema: Mapping[str, Any]) -> object:
 def _of_type(value: str, schema: Mapping[str, Any]) -> object:
     match _declared_type(schema):
         case "integer":
-            number = float(value)
+            number = parse_number(value)
             if not number.is_integer():  # nor are infinity and nan
                 raise ValueError("not a whole number")
             return int(number)
         case "number":
-            number = float(value)
+            number = parse_number(value)
             if not math.isfinite(number):
                 raise ValueError("not a number")
             return number
@@ -187,6 +191,10 @@ def _declared_type(schema: Mapping[str, Any]) -> str:
         name for option in options for name in (option if isinstance(option, list) else [option])
     ]
     return next((str(name) for name in flat if name and name != "null"), "string")
+
+
+def _compiled(rule: Rule) -> re.Pattern[str]:
+    return re.compile((rule.match or "").replace(ANY_NUMBER, NUMBER), re.IGNORECASE)
 
 
 def _is_on(rule: Rule, trigger: Trigger) -> bool:

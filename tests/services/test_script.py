@@ -184,6 +184,10 @@ def test_values_are_worded_for_the_ear(value, spoken):
         ("SUPPORT", {"type": "string", "enum": ["support"]}, "support"),
         ("2", {"type": "integer", "enum": [1, 2]}, 2),
         ('["a"]', {"type": "array"}, ["a"]),
+        ("thirty", {"type": "number"}, 30.0),
+        ("minus twenty-two point five", {"type": "number"}, -22.5),
+        ("twelve", {"type": "integer"}, 12),
+        ("twelve", {"type": "string"}, "twelve"),
     ],
 )
 def test_an_argument_becomes_what_the_tool_declares(text, schema, value):
@@ -199,6 +203,8 @@ def test_an_argument_becomes_what_the_tool_declares(text, schema, value):
         ("nan", {"type": "number"}),
         ("inf", {"type": "integer"}),
         ("1.5", {"type": "integer"}),
+        ("one point five", {"type": "integer"}),
+        ("thirty degrees", {"type": "number"}),
         ("perhaps", {"type": "boolean"}),
         ("sales", {"type": "string", "enum": ["support"]}),
         ("[", {"type": "array"}),
@@ -215,6 +221,21 @@ SETS = {
     "args": {"celsius": "{to}"},
     "delay": 0.5,
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "celsius"),
+    [
+        ("set it to 30 degrees", 30.0),
+        ("set it to thirty degrees, please", 30.0),
+        ("Set the heater in room four to minus two point five.", -2.5),
+        ("set it to warm", None),
+    ],
+)
+def test_an_expression_may_ask_for_a_number_in_digits_or_words(text, celsius):
+    rule = {**SETS, "match": r"set.* to (?P<to>{number})\b", "delay": 0}
+    expected = None if celsius is None else Call("set_target", {"celsius": celsius})
+    assert choose(heard(text), rule) == expected
 
 
 def test_a_call_has_arguments_of_the_tools_types():
