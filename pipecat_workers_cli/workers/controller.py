@@ -35,7 +35,7 @@ NOISIEST = 10.0  # °C; beyond it nothing could be told of the temperature
 
 
 def _bounded(lowest: float, highest: float, told: str) -> Any:
-    bounds = f"{told}; from {lowest:g} to {highest:g}"
+    bounds = f"a number from {lowest:g} to {highest:g}: {told}"
     return Field(ge=lowest, le=highest, allow_inf_nan=False, description=bounds)
 
 

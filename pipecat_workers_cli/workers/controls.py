@@ -30,7 +30,7 @@ TOPICS: Mapping[str, Callable[[Summary], Answer]] = {
     "mean": lambda told: {"mean": _degrees(told.mean)},
     "trend": lambda told: {
         "trend": told.trend,
-        "degrees_per_minute": 0.0 if told.trend == "steady" else _degrees(told.per_minute),
+        "degrees_per_minute": 0.0 if told.trend == "steady" else _degrees(abs(told.per_minute)),
     },
     "stability": lambda told: {"stable": told.stable, "because": told.because},
 }

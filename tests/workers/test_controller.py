@@ -189,7 +189,7 @@ def test_an_option_past_its_bounds_is_refused(name, value):
 
 def test_an_option_says_its_bounds():
     told = Options.model_fields["sample_period"].description
-    assert told == "seconds between two readings; from 0.0001 to 3600"
+    assert told == "a number from 0.0001 to 3600: seconds between two readings"
 
 
 def test_an_option_may_come_from_the_environment_as_text():

@@ -70,6 +70,9 @@ async def test_statistics_answer_all_or_what_they_are_asked_about():
     assert await bench.call("temperature_statistics", about="") == everything
     told = await bench.call("temperature_statistics", about="highest")
     assert told == {"highest": 25.9, "over_seconds": 59, "readings": 60}
+    falling = Bench(*[26.0 - n / 10 for n in range(60)])
+    told = await falling.call("temperature_statistics", about="trend")
+    assert (told["trend"], told["degrees_per_minute"]) == ("falling", 6.0)
     union = {}
     for topic in TOPICS:
         union |= await bench.call("temperature_statistics", about=topic)
