@@ -145,6 +145,13 @@ async def test_a_reading_is_shown_at_most_once_a_second_whatever_the_sample_peri
     assert all(later - at >= 0.99 for at, later in itertools.pairwise(times))
 
 
+async def test_once_stopped_it_shows_nothing_more():
+    async with controller() as (asker, _, bus):
+        await until(lambda: shown(bus))
+        await asker.worker_runner.get_worker("controller").stop()
+        assert not [task for task in asyncio.all_tasks() if "showing" in task.get_name()]
+
+
 async def test_nothing_of_it_is_left_when_the_call_is_over():
     async with controller(sample_period=0.001) as (asker, _, bus):
         await until(lambda: shown(bus))

@@ -5,10 +5,16 @@ import time
 from contextlib import asynccontextmanager
 
 import pytest
-from pipecat.frames.frames import CancelFrame, EndFrame, Frame
+from pipecat.clocks.system_clock import SystemClock
+from pipecat.frames.frames import CancelFrame, EndFrame, Frame, StartFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import (
+    FrameDirection,
+    FrameProcessor,
+    FrameProcessorSetup,
+)
+from pipecat.utils.asyncio.task_manager import TaskManager
 
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.call.run import running
@@ -160,6 +166,20 @@ async def test_it_stops_with_the_pipeline(how):
             await worker.wait()
         assert not [task for task in asyncio.all_tasks() if "ticking" in task.get_name()]
     assert len(collector.readings) == shown
+
+
+async def test_it_stops_when_it_is_cleaned_up_though_no_end_came():
+    # By itself: a pipeline always ends before it is cleaned up, unless it never came to run.
+    thermometer = Thermometer(sample_period=PERIOD)
+    tasks = TaskManager(loop=asyncio.get_running_loop())
+    worker = PipelineWorker(Pipeline([]))
+    await thermometer.setup(
+        FrameProcessorSetup(clock=SystemClock(), task_manager=tasks, pipeline_worker=worker)
+    )
+    await thermometer.process_frame(StartFrame(), FrameDirection.DOWNSTREAM)
+    assert [task for task in asyncio.all_tasks() if "ticking" in task.get_name()]
+    await thermometer.cleanup()
+    assert not [task for task in asyncio.all_tasks() if "ticking" in task.get_name()]
 
 
 async def test_leaving_the_call_leaves_no_task_behind():
