@@ -80,7 +80,8 @@ class Rule(Table):
     for one tool's). Left out: anything but a tool's result."""
 
     match: Pattern | None = None
-    """A regular expression, found anywhere and in any case, in single quotes. Left out: always."""
+    """A regular expression, found anywhere and in any case, in single quotes; {number} in it is
+    any number, in digits or in words. Left out: always."""
 
     say: Words | None = None
     """What is said: a text, or a list of which each use takes the next. {match}, {text}, named
