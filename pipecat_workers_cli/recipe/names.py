@@ -24,7 +24,13 @@ SERVING_KINDS = frozenset({"specialist", "coder", "controller"})
 """Kinds of ours that answer other workers' jobs and never have the caller."""
 
 KIND_TOOLS: Mapping[str, tuple[str, ...]] = {
-    "controller": ("read_temperature", "temperature_statistics", "set_target", "set_response_rate"),
+    "controller": (
+        "read_temperature",
+        "temperature_statistics",
+        "set_target",
+        "change_target",
+        "set_response_rate",
+    ),
 }
 """The tools that a kind of ours brings along, beside those of its table."""
 

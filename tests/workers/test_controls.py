@@ -6,6 +6,7 @@ import math
 import pytest
 from pipecat.processors.frame_processor import FrameDirection
 
+from pipecat_workers_cli.recipe.names import KIND_TOOLS
 from pipecat_workers_cli.workers.controls import SCHEMAS, TOPICS, Controls
 from pipecat_workers_cli.workers.readings import Statistics
 from pipecat_workers_cli.workers.thermometer import ReadingFrame, Thermometer
@@ -131,11 +132,5 @@ async def test_a_rate_out_of_bounds_changes_nothing_and_says_the_bounds(rate):
     assert bench.thermometer.rate == 0.05
 
 
-def test_every_tool_has_its_schema():
-    assert [schema.name for schema in SCHEMAS] == [
-        "read_temperature",
-        "temperature_statistics",
-        "set_target",
-        "change_target",
-        "set_response_rate",
-    ]
+def test_the_recipes_checks_know_these_tools():
+    assert tuple(schema.name for schema in SCHEMAS) == KIND_TOOLS["controller"]
