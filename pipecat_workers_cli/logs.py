@@ -28,6 +28,7 @@ QUIET: dict[str | None, str | int | bool] = {
 """What is shown when nobody asked: nothing of the framework's inner life. What of it concerns
 a caller comes as an entry of the call."""
 SHORTEST_SECRET = 6  # characters; shorter values would strike out ordinary words
+TOLD = 200  # characters of a stranger's exception
 
 
 def redact(text: str) -> str:
@@ -54,6 +55,13 @@ def redactor() -> Callable[[str], str]:
         return text
 
     return strike
+
+
+def told(error: BaseException) -> str:
+    """Say what a stranger's code raised: its type and the first line of its text, redacted."""
+    lines = redact(str(error)).strip().splitlines() or [""]
+    text = "".join(sign if sign.isprintable() else " " for sign in lines[0])[:TOLD]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def set_up_logs(level: str | None, log_file: Path | None) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 
+from loguru import logger
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.bus import WorkerBus
 from pipecat.pipeline.worker import PipelineWorker
@@ -10,7 +11,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMUserAggrega
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.base_worker import BaseWorker
 
-from pipecat_workers_cli.call.own_code import load_tool, told
+from pipecat_workers_cli.call.own_code import load_tool, raised
 from pipecat_workers_cli.call.plan import Plan, WorkerPlan
 from pipecat_workers_cli.call.resolve import checked_options
 from pipecat_workers_cli.errors import PmwError
@@ -76,13 +77,31 @@ async def _build_worker(plan: Plan, planned: WorkerPlan) -> BaseWorker:
     except PmwError:
         raise
     except Exception as error:
-        what = f"worker '{recipe.name}' of kind '{recipe.kind}' can't be built: {told(error)}"
-        mend = "mend its class" if kind.own else "see why with -v"
+        logger.opt(exception=error).debug(f"worker {recipe.name} can't be built")
+        what = f"worker '{recipe.name}' of kind '{recipe.kind}' can't be built: {raised(error)}"
+        mend = "mend its class; see it all with -v" if kind.own else "see why with -v"
         raise PmwError(what, mend=mend) from error
+    if kind.own:
+        _require_bridge(worker, plan)
     if isinstance(worker, PipelineWorker) and worker.turn_tracking_observer is not None:
         # Nobody here asks for Pipecat's count of turns; an LLMWorker has no option for it.
         await worker.remove_observer(worker.turn_tracking_observer)
     return worker
+
+
+def _require_bridge(worker: BaseWorker, plan: Plan) -> None:
+    """Refuse a worker of the user's own that is to have the call and can't be reached by it.
+
+    Raises:
+        PmwError: It isn't bridged.
+    """
+    recipe = plan.loaded.recipe
+    callees = {name for other in recipe.workers for name in other.transfers}
+    if worker.bridged or recipe.main.prompt is not None:
+        return
+    if worker.name in {recipe.opener.name, *callees}:
+        what = f"worker '{worker.name}' is to have the call, but isn't bridged"
+        raise PmwError(what, mend="hand bridged=() to super().__init__ in its class")
 
 
 def _tools(plan: Plan, speaker: Speaker) -> list[Tool]:

@@ -4,23 +4,22 @@ It is looked for in the recipe's folder, then in the environment. A module is re
 process, as Python does; a recipe that is read anew meets the code it met before.
 """
 
-import hashlib
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+import functools
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.logs import redact
+from loguru import logger
+
+from pipecat_workers_cli.call.beside import PREFIX, import_beside, plain_name
+from pipecat_workers_cli.errors import ConfigurationError, near_miss
+from pipecat_workers_cli.logs import told
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.workers.tools import Tool
 
-TOLD = 200  # characters of a stranger's exception
+MEND_TOOL = "write async def NAME(params, …) with a docstring that tells of its arguments"
 
 
 def load_own(reference: str, folder: Path) -> object:
@@ -34,27 +33,12 @@ def load_own(reference: str, folder: Path) -> object:
         ConfigurationError: There is no such module or name, or the import fails.
     """
     module_name, _, name = reference.partition(":")
-    try:
-        module = _import(module_name, folder)
-    except ModuleNotFoundError as error:
-        missing = error.name or module_name
-        if missing == module_name.partition(".")[0] or missing == module_name:
-            what = f"there is no module '{module_name}'"
-            mend = f"put {module_name.replace('.', '/')}.py beside the recipe, or install it"
-        else:
-            what = f"{module_name} needs the module '{missing}'"
-            mend = f"install it beside pmw: uv pip install {missing.partition('.')[0]}"
-        raise ConfigurationError(what, mend=mend) from error
-    except Exception as error:
-        raise ConfigurationError(
-            f"{module_name} can't be imported: {told(error)}", mend="mend the code"
-        ) from error
-    try:
-        return getattr(module, name)
-    except AttributeError:
-        raise ConfigurationError(
-            f"{module_name} has nothing called '{name}'", mend="look for a typo in the name"
-        ) from None
+    module = _import(module_name, folder)
+    if not hasattr(module, name):
+        what = f"{module_name} has nothing called '{name}'"
+        public = (known for known in vars(module) if not known.startswith("_"))
+        raise ConfigurationError(what, mend=near_miss(name, public))
+    return getattr(module, name)
 
 
 def load_tool(reference: str, folder: Path) -> "Tool":
@@ -63,23 +47,18 @@ def load_tool(reference: str, folder: Path) -> "Tool":
     Raises:
         ConfigurationError: It isn't there, or is no direct function as Pipecat calls it.
     """
-    import functools
-
-    from pipecat.adapters.llm.schemas.direct_function import (
-        DirectFunctionWrapper,
-    )
+    from pipecat.adapters.llm.schemas.direct_function import DirectFunctionWrapper
     from pipecat.services.llm_service import FunctionCallParams
 
     from pipecat_workers_cli.workers.tools import Tool
 
     function: Any = load_own(reference, folder)
-    mend = "write async def NAME(params, …) with a docstring that tells of its arguments"
     if not callable(function) or not hasattr(function, "__name__"):
-        raise ConfigurationError("this is no function", mend=mend)
+        raise ConfigurationError("this is no function", mend=MEND_TOOL)
     try:
         wrapped = DirectFunctionWrapper(function)
     except Exception as error:  # Pipecat's, and what its reading of the type hints raises
-        raise ConfigurationError(f"this is no tool: {told(error)}", mend=mend) from error
+        raise ConfigurationError(f"this is no tool: {told(error)}", mend=MEND_TOOL) from error
 
     @functools.wraps(function)  # with what Pipecat's `tool_options` noted on it
     async def run(params: FunctionCallParams) -> None:
@@ -88,41 +67,29 @@ def load_tool(reference: str, folder: Path) -> "Tool":
     return Tool(wrapped.to_function_schema(), run)
 
 
-def told(error: BaseException) -> str:
-    """Say what a stranger's code raised, in a line without secrets."""
-    lines = redact(str(error)).strip().splitlines() or [""]
-    text = "".join(sign if sign.isprintable() else " " for sign in lines[0])[:TOLD]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def raised(error: BaseException) -> str:
+    """Say what a user's code raised, redacted, and on which of its lines."""
+    lines = [
+        f"{Path(frame.f_code.co_filename).name}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).startswith(PREFIX)
+    ]
+    return f"{told(error)} ({lines[-1]})" if lines else told(error)
 
 
 def _import(name: str, folder: Path) -> ModuleType:
-    path = folder.joinpath(*name.split("."))
-    source = next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
-    if source is None:
-        return import_module(name)
-    # Two recipes may each have a tools.py beside them.
-    folder_id = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-    own_name = f"pmw_recipe_{folder_id}.{name}"
-    if own_name in sys.modules:
-        return sys.modules[own_name]
-    spec = spec_from_file_location(own_name, source)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(name=name)
-    module = module_from_spec(spec)
-    sys.modules[own_name] = module
     try:
-        with _found_first(folder):  # what stands beside it may be imported by it
-            spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[own_name]
-        raise
-    return module
-
-
-@contextmanager
-def _found_first(folder: Path) -> Generator[None]:
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
+        return import_beside(name, folder)
+    except ModuleNotFoundError as error:
+        missing = plain_name(error.name or name)
+        if name == missing or name.startswith(f"{missing}."):
+            what = f"there is no module '{name}'"
+            mend = f"put {name.replace('.', '/')}.py beside the recipe, or install it"
+        else:
+            what = f"{name} needs the module '{missing}'"
+            mend = f"install it beside pmw: uv pip install {missing.partition('.')[0]}"
+        raise ConfigurationError(what, mend=mend) from error
+    except (Exception, SystemExit) as error:  # a script without a main guard leaves
+        logger.opt(exception=error).debug(f"{name} can't be imported")
+        what = f"{name} can't be imported: {raised(error)}"
+        raise ConfigurationError(what, mend="mend the code; see it all with -v") from error

@@ -4,25 +4,22 @@
 """
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipecat_workers_cli.call.own_code import load_own, load_tool, told
+from pipecat_workers_cli.call.own_code import load_own, load_tool, raised
+from pipecat_workers_cli.entry_points import WORKERS, added_names
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
+from pipecat_workers_cli.logs import redact
 from pipecat_workers_cli.options import ServiceOptions
 from pipecat_workers_cli.recipe.findings import Finding, Place
 from pipecat_workers_cli.recipe.model import MainRecipe, Recipe, Service, WorkerRecipe
-from pipecat_workers_cli.services.providers import Role, choose
-from pipecat_workers_cli.workers.kinds import (
-    KINDS,
-    Kind,
-    installed_kind,
-    installed_kinds,
-    own_kind,
-)
+from pipecat_workers_cli.recipe.names import END, TRANSFER
+from pipecat_workers_cli.services.providers import Role, choose, is_ours
+from pipecat_workers_cli.workers.kinds import KINDS, Kind, added_kind, own_kind
 
 
 def find_faults(recipe: Recipe, folder: Path, *, imports: bool = True) -> Iterator[Finding]:
@@ -31,19 +28,18 @@ def find_faults(recipe: Recipe, folder: Path, *, imports: bool = True) -> Iterat
     Args:
         recipe: Of a right shape.
         folder: Where its own code is looked for first.
-        imports: False leaves user code alone: kinds and tools of it are not looked at.
+        imports: False leaves user code alone: what is not ours is not looked at.
     """
-    yield from find_unknown_services(recipe)
+    yield from find_unknown_services(recipe, imports=imports)
+    for i, worker in enumerate(recipe.workers):
+        if imports or worker.kind in KINDS:
+            yield from _kind_faults(worker, ("workers", i), folder, recipe)
+    if not imports:
+        return
     speakers: list[tuple[Place, MainRecipe | WorkerRecipe]] = [(("main",), recipe.main)]
     speakers += [(("workers", i), worker) for i, worker in enumerate(recipe.workers)]
     for place, speaker in speakers:
-        if isinstance(speaker, WorkerRecipe):
-            yield from _kind_faults(speaker, place, folder, imports=imports)
-        for i, reference in enumerate(speaker.tools if imports else ()):
-            try:
-                load_tool(reference, folder)
-            except ConfigurationError as error:
-                yield Finding((*place, "tools", i), error.what, error.mend)
+        yield from _tool_faults(speaker, place, folder)
 
 
 def find_kind(name: str, folder: Path) -> Kind:
@@ -58,22 +54,12 @@ def find_kind(name: str, folder: Path) -> Kind:
     """
     if name in KINDS:
         return KINDS[name]
-    mend = "name a class derived from Pipecat's BaseWorker, PipelineWorker or LLMWorker"
-    try:
-        if ":" in name:
-            return own_kind(name, load_own(name, folder))
-        kind = installed_kind(name)
-    except TypeError as error:
-        raise ConfigurationError(f"'{name}': {error}", mend=mend) from None
-    except ConfigurationError:
-        raise
-    except Exception as error:  # of a stranger's package
-        what = f"the kind '{name}' can't be imported: {told(error)}"
-        raise ConfigurationError(what, mend="mend or uninstall the package it is from") from error
-    if kind is None:
-        known = near_miss(name, {*KINDS, *installed_kinds()})
-        raise ConfigurationError("there is no such kind", mend=f"{known}, or MODULE:CLASS")
-    return kind
+    if ":" in name:
+        return own_kind(name, load_own(name, folder))
+    if (kind := added_kind(name)) is not None:
+        return kind
+    known = near_miss(name, {*KINDS, *added_names(WORKERS)})
+    raise ConfigurationError("there is no such kind", mend=f"{known}, or MODULE:CLASS")
 
 
 def checked_options(kind: Kind, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,11 +72,17 @@ def checked_options(kind: Kind, given: Mapping[str, Any]) -> dict[str, Any]:
     if model is None:
         return dict(given)
     options = model.model_validate(dict(given))
-    return {name: getattr(options, name) for name in type(options).model_fields}
+    names = (*model.model_fields, *(options.model_extra or {}))
+    return {name: getattr(options, name) for name in names}
 
 
-def find_unknown_services(recipe: Recipe) -> Iterator[Finding]:
-    """Find the services a recipe names that don't exist, or have no such setting."""
+def find_unknown_services(recipe: Recipe, *, imports: bool = True) -> Iterator[Finding]:
+    """Find the services a recipe names that don't exist, or have no such setting.
+
+    Args:
+        recipe: Of a right shape.
+        imports: False takes the providers of installed packages as they are.
+    """
     main = recipe.main
     named: list[tuple[Role, Place, Service | None]] = [
         (Role.STT, ("main", "stt"), main.stt),
@@ -101,6 +93,8 @@ def find_unknown_services(recipe: Recipe) -> Iterator[Finding]:
         named.append((Role.LLM, ("workers", i, "llm"), worker.llm))
         named.append((Role.TTS, ("workers", i, "tts"), worker.tts))
     for role, place, service in named:
+        if service is None or not (imports or is_ours(role, service.use)):
+            continue
         try:
             choose(role, options=ServiceOptions(), worker=service)
         except ConfigurationError as error:
@@ -108,10 +102,8 @@ def find_unknown_services(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _kind_faults(
-    worker: WorkerRecipe, place: Place, folder: Path, *, imports: bool
+    worker: WorkerRecipe, place: Place, folder: Path, recipe: Recipe
 ) -> Iterator[Finding]:
-    if not imports and worker.kind not in KINDS:
-        return
     try:
         kind = find_kind(worker.kind, folder)
         model = kind.options()
@@ -123,45 +115,90 @@ def _kind_faults(
         yield from _refused_options(model, worker.options, where)
     else:
         yield from _unfit_options(kind.parameters(), worker.options, where)
-    if kind.own and not kind.thinks:
-        for key in ("tools", "jobs"):
-            if getattr(worker, key):
-                what = f"a worker of the kind '{worker.kind}' has no LLM that could call it"
-                yield Finding((*place, key), what, "derive its class from Pipecat's LLMWorker")
+    if kind.own:
+        yield from _missing_parts(worker, kind, place, recipe)
+
+
+def _missing_parts(
+    worker: WorkerRecipe, kind: Kind, place: Place, recipe: Recipe
+) -> Iterator[Finding]:
+    """Find what a recipe wants of a class of the user's own that it isn't made for."""
+    for key in ("tools", "jobs", "transfers"):
+        if getattr(worker, key) and "tools" not in kind.takes:
+            what = f"a worker of the kind '{worker.kind}' has no LLM that could call it"
+            yield Finding((*place, key), what, "derive its class from Pipecat's LLMWorker")
+    if recipe.main.prompt is not None:
+        return
+    callees = {name for other in recipe.workers for name in other.transfers}
+    if worker.name in {recipe.opener.name, *callees} and not kind.talks():
+        mend = "derive its class from LLMWorker, or let an agent have the call"
+        yield Finding((*place, "kind"), "it is to have the call, but has no pipeline", mend)
+    if recipe.main.tts_per_worker and kind.thinks and not kind.speaks:
+        mend = "take tts= in its __init__ and put it into its pipeline"
+        yield Finding((*place, "kind"), "it has no voice for tts_per_worker", mend)
+
+
+def _tool_faults(
+    speaker: MainRecipe | WorkerRecipe, place: Place, folder: Path
+) -> Iterator[Finding]:
+    taken = {END, TRANSFER, *(job.tool for job in speaker.jobs)}
+    for i, reference in enumerate(speaker.tools):
+        where = (*place, "tools", i)
+        try:
+            name = load_tool(reference, folder).name
+        except ConfigurationError as error:
+            yield Finding(where, error.what, error.mend)
+            continue
+        if name in taken:
+            mend = "give the function another name"
+            yield Finding(where, f"this LLM has a tool '{name}' already", mend)
+        taken.add(name)
 
 
 def _refused_options(
     model: type[BaseModel], given: Mapping[str, Any], where: Place
 ) -> Iterator[Finding]:
+    if model.model_config.get("extra", "ignore") == "ignore":  # a typo must not go unseen
+        fields = model.model_fields
+        known = {*fields, *(field.alias for field in fields.values() if field.alias)}
+        for name in given:
+            if name not in known:
+                yield Finding((*where, name), "unknown option", near_miss(name, known))
     try:
         model.model_validate(dict(given))
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_input=False):
-            place = (*where, *fault["loc"])
-            if fault["type"] == "extra_forbidden":
-                mend = near_miss(str(fault["loc"][-1]), model.model_fields)
-                yield Finding(place, "unknown option", mend)
-            else:
-                what = fault["msg"][:1].lower() + fault["msg"][1:]
-                yield Finding(place, what, _described(model, fault["loc"]))
+            yield _refused_option(model, fault, where)
+    except Exception as error:  # a validator of the user's own
+        what = f"its options can't be checked: {raised(error)}"
+        yield Finding(where, what, "mend its Options")
 
 
-def _described(model: type[BaseModel], loc: tuple[str | int, ...]) -> str:
+def _refused_option(model: type[BaseModel], fault: Mapping[str, Any], where: Place) -> Finding:
+    loc = fault["loc"]
+    if fault["type"] == "extra_forbidden":
+        mend = near_miss(str(loc[-1]), model.model_fields)
+        return Finding((*where, *loc), "unknown option", mend)
     field = model.model_fields.get(str(loc[0])) if loc else None
-    return (field.description if field else None) or "see what this kind takes"
+    about = field.description if field else None
+    what = redact(str(fault["msg"]).removeprefix("Value error, "))
+    mend = about or "see what its Options model takes"
+    return Finding((*where, *loc), what[:1].lower() + what[1:], mend)
 
 
 def _unfit_options(
-    parameters: Mapping[str, inspect.Parameter], given: Iterable[str], where: Place
+    parameters: Mapping[str, inspect.Parameter], given: Collection[str], where: Place
 ) -> Iterator[Finding]:
     """Find options that a signature doesn't take, and those that it wants."""
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for name in given:
-            if name not in parameters:
-                yield Finding((*where, name), "unknown option", near_miss(name, parameters))
-    for name, parameter in parameters.items():
-        wanted = (
-            parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
-        )
-        if wanted and name not in set(given):
-            yield Finding((*where, name), "is missing", "add it")
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    named = {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+    for name in given:
+        if name not in named and not open_ended:
+            yield Finding((*where, name), "unknown option", near_miss(name, named))
+    for name, parameter in named.items():
+        if parameter.default is parameter.empty and name not in given:
+            yield Finding((*where, name), "is missing", f"add it: {where[-1]} = {{ {name} = … }}")

@@ -24,7 +24,7 @@ from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.ollama.llm import OLLamaLLMService
 from pipecat.services.openai.llm import OpenAILLMService
 
-from pipecat_workers_cli.services.providers import Persona
+from pipecat_workers_cli.services.providers import TOOL_TIMEOUT, Persona
 
 ATTEMPT_TIMEOUT = 8.0  # seconds without a byte; a caller hangs up in longer silence
 LOCAL_ATTEMPT_TIMEOUT = 60.0  # seconds; a server at home may have to load the model first
@@ -101,7 +101,12 @@ def build_anthropic(
     chosen.model = model
     chosen.extra = dict(extra)
     chosen.system_instruction = persona.prompt or None
-    return _Anthropic(client=client, api_key=key, settings=chosen)
+    return _Anthropic(
+        client=client,
+        api_key=key,
+        settings=chosen,
+        function_call_timeout_secs=TOOL_TIMEOUT,
+    )
 
 
 def build_cartesia(
@@ -181,6 +186,7 @@ def _openai_options(
         "api_key": key,
         "base_url": base_url,
         "attempt_timeout": own.pop("timeout", timeout),
+        "function_call_timeout_secs": TOOL_TIMEOUT,
         "settings": kind(model=model, system_instruction=persona.prompt or None, **own),
     }
 

@@ -1,7 +1,8 @@
 """The table of providers: who can hear, think and speak, and what each needs.
 
 Choosing and checking look at the table and at this machine alone; only building imports
-Pipecat and the picked row's module.
+Pipecat and the picked row's module. Installed packages add rows of their own, each read
+when somebody asks for it by name.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,13 +14,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from pipecat_workers_cli.checks import Check, State
+from pipecat_workers_cli.entry_points import (
+    SERVICES,
+    added_names,
+    load_added,
+    mend_package,
+    package_of,
+)
 from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
+from pipecat_workers_cli.logs import told
 from pipecat_workers_cli.options import Profile, ServiceOptions
 from pipecat_workers_cli.recipe.model import Rule, Service
 from pipecat_workers_cli.services.provider_settings import (
     ANTHROPIC_SETTINGS,
     CARTESIA_SETTINGS,
     DEEPGRAM_SETTINGS,
+    HTTP,
     OPENAI_SETTINGS,
     Kind,
 )
@@ -82,16 +92,31 @@ OFFLINE = "pipecat_workers_cli.services.offline"
 SCRIPTED = "pipecat_workers_cli.services.scripted"
 
 
+TOOL_TIMEOUT = 30.0  # seconds for a tool that says nothing else; as long as a job may take
+
+# Calls at once with which the event loop's lag stays under 50 ms (p99) on two cores, all callers
+# talking without a pause: with 4 offline 9 to 32 ms, with 6 it was 57; with 12 by wire 37, with 16
+# 57 (benchmarks/offline_calls.py). In words 50 were tried, and no more (benchmarks/calls.py).
+ON_TWO_CORES, BY_WIRE, IN_WORDS = 4, 12, 50
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One row: who serves a role, what it needs, how it is built.
+
+    A package adds a provider by an entry point of the group `pmw.services` that has the
+    provider's name and loads such a row, or a tuple of rows where it has several roles. The
+    module with the row is imported for each look at the provider: keep it light, and let the
+    factory's module import Pipecat.
 
     Attributes:
         role: What it does.
         name: As after `--llm`, `--stt` or `--tts`.
         module: Where the factory is; imported only when it is built.
-        factory: Its name there. It takes `model` (TTS: `voice`) if there is one to name, `key`,
-            and with settings `base_url` and `settings`; for an LLM `persona`.
+        factory: Its name there. Called with keywords: `model` (TTS: `voice`) if there is one to
+            name, `key` if `key` names a variable, `base_url` and `settings` if the row has `url`
+            or `settings`, and for an LLM `persona`. Returns Pipecat's service, not yet started;
+            an LLM's with `function_call_timeout_secs=TOOL_TIMEOUT`, so that every tool ends.
         default: The model or voice when none is named; empty where there is no choice.
         models: All models there are; None for "whatever the provider has".
         packages: Modules that have to be installed.
@@ -107,7 +132,7 @@ class Provider:
     name: str
     module: str
     factory: str
-    calls: int
+    calls: int = BY_WIRE
     default: str = ""
     models: tuple[str, ...] | None = None
     packages: tuple[str, ...] = ()
@@ -117,11 +142,6 @@ class Provider:
     settings: Mapping[str, Kind] = field(default_factory=dict)
     local: bool = False
 
-
-# Calls at once with which the event loop's lag stays under 50 ms (p99) on two cores, all callers
-# talking without a pause: with 4 offline 9 to 32 ms, with 6 it was 57; with 12 by wire 37, with 16
-# 57 (benchmarks/offline_calls.py). In words 50 were tried, and no more (benchmarks/calls.py).
-ON_TWO_CORES, BY_WIRE, IN_WORDS = 4, 12, 50
 
 STT, LLM, TTS = Role.STT, Role.LLM, Role.TTS
 
@@ -194,8 +214,18 @@ def choose(
 
 
 def provider(choice: Choice) -> Provider:
-    """Return the row that a choice names."""
-    return PROVIDERS[choice.role, choice.provider]
+    """Return the row that a choice names.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    return _row(choice.role, choice.provider)
+
+
+def is_ours(role: Role, use: str) -> bool:
+    """Say whether `NAME` or `NAME:MODEL` is no provider that an installed package adds."""
+    name = use.partition(":")[0].strip()
+    return (role, name) in PROVIDERS or name not in added_names(SERVICES)
 
 
 def check(choice: Choice, voice: str | None = None) -> list[Check]:
@@ -220,13 +250,13 @@ def check(choice: Choice, voice: str | None = None) -> list[Check]:
 def build_stt(choice: Choice) -> "STTService":
     """Build the service that hears, not yet connected or started."""
     row, options = _prepared(choice)
-    return cast("STTService", _factory(row)(**options))
+    return cast("STTService", _built(row, options))
 
 
 def build_llm(choice: Choice, persona: Persona) -> "LLMService":
     """Build the service that thinks as `persona`; its prompt is the system instruction."""
     row, options = _prepared(choice)
-    return cast("LLMService", _factory(row)(persona=persona, **options))
+    return cast("LLMService", _built(row, {**options, "persona": persona}))
 
 
 def build_tts(choice: Choice, voice: str | None) -> "TTSService":
@@ -241,7 +271,7 @@ def build_tts(choice: Choice, voice: str | None) -> "TTSService":
     """
     row, options = _prepared(choice)
     spoken = voice or choice.model or row.default
-    return cast("TTSService", _factory(row)(voice=spoken, **options))
+    return cast("TTSService", _built(row, {**options, "voice": spoken}))
 
 
 def calls_at_once(choices: Iterable[Choice]) -> int:
@@ -251,12 +281,7 @@ def calls_at_once(choices: Iterable[Choice]) -> int:
 
 def _named(role: Role, use: str, settings: Mapping[str, Any], *, why: str) -> Choice:
     name, colon, model = (part.strip() for part in use.partition(":"))
-    row = PROVIDERS.get((role, name))
-    if row is None:
-        elsewhere = [other for other in Role if (other, name) in PROVIDERS]
-        hint = f"'{name}' is for --{elsewhere[0]}; " if elsewhere else ""
-        known = near_miss(name.lower(), (row.name for row in ROWS if row.role is role))
-        raise ConfigurationError(f"no {role.upper()} provider '{name}'", mend=f"{hint}{known}")
+    row = _row(role, name)
     if colon and not model:
         noun = "voice" if role is Role.TTS else "model"
         raise ConfigurationError(
@@ -268,6 +293,38 @@ def _named(role: Role, use: str, settings: Mapping[str, Any], *, why: str) -> Ch
         )
     _refuse_bad_settings(row, settings)
     return Choice(role, name, model or None, settings, why)
+
+
+def _row(role: Role, name: str) -> Provider:
+    row = PROVIDERS.get((role, name))
+    if row is not None:
+        return row
+    added = _added_rows(name)
+    row = next((row for row in added if row.role is role), None)
+    if row is not None:
+        return row
+    elsewhere = [row.role for row in (*ROWS, *added) if row.name == name]
+    hint = f"'{name}' is for --{elsewhere[0]}; " if elsewhere else ""
+    names = {row.name for row in ROWS if row.role is role} | added_names(SERVICES) - {name}
+    known = near_miss(name.lower(), names)
+    raise ConfigurationError(f"no {role.upper()} provider '{name}'", mend=f"{hint}{known}")
+
+
+def _added_rows(name: str) -> tuple[Provider, ...]:
+    """Return the rows that an installed package adds under a name; none if none does.
+
+    Raises:
+        ConfigurationError: They can't be imported, or are no rows of that name.
+    """
+    found = load_added(SERVICES, name)
+    if found is None:
+        return ()
+    rows = cast("tuple[object, ...]", found if isinstance(found, tuple) else (found,))
+    providers = tuple(row for row in rows if isinstance(row, Provider) and row.name == name)
+    if not providers or len(providers) < len(rows):
+        what = f"'{name}' of the package {package_of(SERVICES, name)} is no Provider of that name"
+        raise ConfigurationError(what, mend=mend_package(SERVICES, name))
+    return providers
 
 
 def _refuse_bad_settings(row: Provider, settings: Mapping[str, Any]) -> None:
@@ -310,6 +367,11 @@ def _check_packages(row: Provider) -> Iterator[Check]:
             yield Check(package, State.OK, "installed")
             continue
         missing = f"the package {package} is not installed"
+        if not is_ours(row.role, row.name):
+            owner = package_of(SERVICES, row.name)
+            mend = f"install what {owner} needs: uv pip install --upgrade {owner}"
+            yield Check(package, State.WRONG, missing, mend)
+            continue
         suffix = f"[{row.extra}]" if row.extra else ""
         sync = f"uv sync --extra {row.extra}" if row.extra else "uv sync"
         mend = f"{sync}, or pip install 'pipecat-workers-cli{suffix}'"
@@ -319,7 +381,7 @@ def _check_packages(row: Provider) -> Iterator[Check]:
 def _check_url(row: Provider, choice: Choice) -> Iterator[Check]:
     if "base_url" in choice.settings or not row.url or not (url := variable(row.url)):
         return
-    kind = row.settings["base_url"]
+    kind = row.settings.get("base_url", HTTP)
     if kind.fits(url):
         yield Check(row.url, State.OK, "set")
     else:
@@ -327,7 +389,7 @@ def _check_url(row: Provider, choice: Choice) -> Iterator[Check]:
 
 
 def _check_voice(row: Provider, choice: Choice, voice: str | None) -> Iterator[Check]:
-    if row.role is not Role.TTS or not row.local:
+    if row is not PROVIDERS[TTS, "piper"]:
         return
     name = voice or choice.model or row.default
     try:
@@ -346,11 +408,25 @@ def _prepared(choice: Choice) -> tuple[Provider, dict[str, Any]]:
         options["model"] = model
     if row.key:
         options["key"] = (variable(row.key) or "").strip()
-    if row.settings:
+    if row.settings or row.url:
         settings = dict(choice.settings)
         options["base_url"] = settings.pop("base_url", None) or (row.url and variable(row.url))
         options["settings"] = settings
     return row, options
+
+
+def _built(row: Provider, options: Mapping[str, Any]) -> object:
+    """Build a service; what goes wrong in somebody else's package is said in its name."""
+    if is_ours(row.role, row.name):
+        return _factory(row)(**options)
+    try:
+        return _factory(row)(**options)
+    except PmwError:
+        raise
+    except Exception as error:
+        owner = package_of(SERVICES, row.name)
+        what = f"{row.role} by {row.name} of the package {owner} can't be built: {told(error)}"
+        raise PmwError(what, mend=mend_package(SERVICES, row.name)) from error
 
 
 def _factory(row: Provider) -> Callable[..., object]:

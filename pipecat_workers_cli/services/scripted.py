@@ -26,7 +26,7 @@ from pipecat.services.llm_service import LLMService
 from pipecat.services.settings import LLMSettings
 
 from pipecat_workers_cli.services.fallback import improvise
-from pipecat_workers_cli.services.providers import Persona
+from pipecat_workers_cli.services.providers import TOOL_TIMEOUT, Persona
 from pipecat_workers_cli.services.script import Answer, Call, Say, Script, Tool, Tools
 from pipecat_workers_cli.services.trigger import (
     Message,
@@ -54,6 +54,7 @@ class ScriptedLLMService(LLMService):
             persona: Who it is, and its script.
         """
         super().__init__(
+            function_call_timeout_secs=TOOL_TIMEOUT,
             settings=LLMSettings(
                 model="scripted",
                 system_instruction=persona.prompt or None,
@@ -67,7 +68,7 @@ class ScriptedLLMService(LLMService):
                 filter_incomplete_user_turns=False,
                 user_turn_completion_config=None,
                 use_provider_thinking_default=False,
-            )
+            ),
         )
         self._persona = persona
         self._script = Script(persona.script)

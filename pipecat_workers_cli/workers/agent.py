@@ -1,6 +1,6 @@
 """An agent: a worker that talks to the caller through an LLM while it has the call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
@@ -16,7 +16,7 @@ from pipecat.services.llm_service import FunctionCallParams, LLMService
 from pipecat.services.tts_service import TTSService
 from pipecat.workers.llm import LLMWorker, LLMWorkerActivationArgs, tool
 
-from pipecat_workers_cli.recipe.names import TRANSFER
+from pipecat_workers_cli.recipe.names import END, TRANSFER
 from pipecat_workers_cli.workers.cues import parse_cue, transfer_cue
 from pipecat_workers_cli.workers.jobs import JobsEnd
 from pipecat_workers_cli.workers.tools import (
@@ -30,56 +30,56 @@ from pipecat_workers_cli.workers.tools import (
 )
 
 
-class Agent(JobsEnd, LLMWorker):
-    """Answers the caller while active, and hands the call to another agent or ends it.
+class TakesCall(JobsEnd, LLMWorker):
+    """What an LLM worker needs to have the call: ways to hand it on and to end it.
 
-    It is bridged and holds no conversation of its own: each turn arrives with the whole
-    context, so a fresh agent can take over in mid-call. The LLM has the tool
-    `end_conversation(reason)`, and with `transfers` also `transfer_to_agent(agent, reason)`.
+    To be named before Pipecat's class. If it is bridged, its LLM has the tool
+    `end_conversation(reason)`, and with transfers also `transfer_to_agent(agent, reason)`;
+    a class that has tools of these names keeps its own.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        llm: LLMService,
-        transfers: Mapping[str, str],
-        tools: Sequence[Tool] = (),
-        tts: TTSService | None = None,
-    ) -> None:
-        """Assemble the agent's pipeline.
+    _transfers: Mapping[str, str] = {}
+    _more_tools: Sequence[Tool] = ()
+    _spoken: Spoken | None = None
+    _user_turn_came = False
+
+    def equip(self, *, transfers: Mapping[str, str], tools: Sequence[Tool]) -> None:
+        """Take what a recipe gives the worker, once it is built.
 
         Args:
-            name: The worker's name on the bus.
-            llm: What it thinks with; the system instruction is the service's.
             transfers: Agents it may hand the call to, name to summary; the LLM chooses
                 among them by their summaries.
             tools: What the LLM may call besides.
-            tts: A voice of its own; None leaves speaking to the main worker.
         """
         self._transfers = dict(transfers)
-        self._tools = tuple(tools)
-        self._spoken = Spoken(llm)
-        register(tools, llm)
-        pipeline = Pipeline([llm, _OutputStaysHere(), *([tts] if tts else [])])
-        super().__init__(name, llm=llm, pipeline=pipeline, bridged=())
-        self._user_turn_came = False
+        self._more_tools = tuple(tools)
+        self._spoken = Spoken(self.llm)
+        register(tools, self.llm)
 
     def build_tools(self) -> list[Any]:
-        """Return the schemas that the LLM is told; the handlers are the `@tool` methods."""
-        tools = [END_SCHEMA, *(tool.schema for tool in self._tools)]
+        """Return what the LLM is told of; the handlers of our two are the `@tool` methods."""
+        ours = {schema.name: schema for schema in self._call_tools()}
+        replaced = {name for name in (END, TRANSFER) if self._is_ours(name)}
+        others = [known for known in super().build_tools() if _tool_name(known) not in replaced]
+        told = [ours[name] for name in ours if name in replaced]
+        return [*told, *others, *(tool.schema for tool in self._more_tools)]
+
+    def _is_ours(self, name: str) -> bool:
+        return getattr(type(self), name) is getattr(TakesCall, name)
+
+    def _call_tools(self) -> Iterator[FunctionSchema]:
+        if not self.bridged:  # it answers jobs, and never has the caller
+            return
+        yield END_SCHEMA
         if self._transfers:
             who = "; ".join(f"{name}: {summary}" for name, summary in self._transfers.items())
             agent = {"type": "string", "enum": list(self._transfers), "description": who}
-            tools.append(
-                FunctionSchema(
-                    name=TRANSFER,
-                    description="Hand the call to another agent, who then speaks at once.",
-                    properties={"agent": agent, "reason": REASON},
-                    required=["agent", "reason"],
-                )
+            yield FunctionSchema(
+                name=TRANSFER,
+                description="Hand the call to another agent, who then speaks at once.",
+                properties={"agent": agent, "reason": REASON},
+                required=["agent", "reason"],
             )
-        return tools
 
     @tool
     async def transfer_to_agent(self, params: FunctionCallParams, agent: str, reason: str) -> None:
@@ -148,6 +148,37 @@ class Agent(JobsEnd, LLMWorker):
         await super().on_bus_message(message)
 
 
+class Agent(TakesCall):
+    """Answers the caller while active, and hands the call to another agent or ends it.
+
+    It is bridged and holds no conversation of its own: each turn arrives with the whole
+    context, so a fresh agent can take over in mid-call.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        llm: LLMService,
+        transfers: Mapping[str, str],
+        tools: Sequence[Tool] = (),
+        tts: TTSService | None = None,
+    ) -> None:
+        """Assemble the agent's pipeline.
+
+        Args:
+            name: The worker's name on the bus.
+            llm: What it thinks with; the system instruction is the service's.
+            transfers: Agents it may hand the call to, name to summary; the LLM chooses
+                among them by their summaries.
+            tools: What the LLM may call besides.
+            tts: A voice of its own; None leaves speaking to the main worker.
+        """
+        pipeline = Pipeline([llm, _OutputStaysHere(), *([tts] if tts else [])])
+        super().__init__(name, llm=llm, pipeline=pipeline, bridged=())
+        self.equip(transfers=transfers, tools=tools)
+
+
 class _OutputStaysHere(FrameProcessor):
     """Keeps what the LLM was told about its output from leaving.
 
@@ -166,3 +197,8 @@ class _OutputStaysHere(FrameProcessor):
 def _ends_with_cue(frame: LLMContextFrame) -> bool:
     messages = frame.context.get_messages()
     return bool(messages) and isinstance(messages[-1], dict) and parse_cue(messages[-1]) is not None
+
+
+def _tool_name(known: Any) -> str:
+    """Return the name of what `build_tools` lists: a schema or a function."""
+    return str(getattr(known, "name", None) or getattr(known, "__name__", ""))

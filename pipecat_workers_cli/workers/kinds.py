@@ -4,24 +4,24 @@ Naming a kind imports nothing; Pipecat and the class come in when the kind is lo
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pipecat_workers_cli.checks import Check
+from pipecat_workers_cli.entry_points import WORKERS, load_added, mend_package, package_of
+from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import Profile, Trust
 
 if TYPE_CHECKING:
     from pipecat.workers.base_worker import BaseWorker
     from pydantic import BaseModel
 
-    from pipecat_workers_cli.workers.tools import Tool
-
-GROUP = "pmw.workers"
-"""The entry-point group in which packages name their kinds."""
+MEND_CLASS = "name a class derived from Pipecat's BaseWorker, PipelineWorker or LLMWorker"
+SERVICES = ("llm", "tts")
+"""What a class of somebody else's is called with besides `name` and its options, if it takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class Kind:
 
     Attributes:
         name: As a recipe names it.
-        takes: What its class is called with besides `name` and its options; of `llm`,
-            `tools`, `transfers`, `tts`, `trust`, `profile`.
+        takes: What a worker of it is given besides `name` and its options; of `llm`, `tools`,
+            `transfers`, `tts`, `trust`, `profile`.
         load: Imports its class.
-        own: It isn't one of ours: its class knows Pipecat alone, and its jobs are made to end.
+        own: It isn't one of ours: its class knows Pipecat alone, and what it lacks is added.
         foresee: What can be said of a worker before it is built; None for most kinds.
     """
 
@@ -70,17 +70,25 @@ class Kind:
         """Whether it may have a voice of its own."""
         return "tts" in self.takes
 
+    def talks(self) -> bool:
+        """Return whether it has a pipeline, in which it could answer a caller."""
+        from pipecat.pipeline.worker import PipelineWorker
+
+        return issubclass(self.load(), PipelineWorker)
+
     def options(self) -> "type[BaseModel] | None":
         """Return the model of its options; None if they are checked by its signature."""
-        return getattr(self.load(), "Options", None)
+        from pydantic import BaseModel
+
+        found = getattr(self.load(), "Options", None)
+        return found if inspect.isclass(found) and issubclass(found, BaseModel) else None
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """Return the options that its class takes by signature."""
-        parameters = inspect.signature(self.load().__init__).parameters
-        fixed = {"self", "name", *self.takes}
+        fixed = {"name", *self.takes}
         return {
             name: parameter
-            for name, parameter in parameters.items()
+            for name, parameter in _parameters(self.load()).items()
             if name not in fixed and parameter.kind is not parameter.VAR_POSITIONAL
         }
 
@@ -90,13 +98,19 @@ class Kind:
         Args:
             name: Its name on the bus.
             options: Checked, each a keyword argument.
-            **parts: What a kind may take; those it doesn't are left out.
+            **parts: What a kind may be given; those it doesn't take are left out.
         """
-        worker_class = self.load()
-        if self.own:
-            worker_class = _with_tools(worker_class, parts.get("tools", ()))
         given = {part: value for part, value in parts.items() if part in self.takes}
-        return worker_class(name=name, **options, **given)
+        if not self.own:
+            return self.load()(name=name, **options, **given)
+        from pipecat_workers_cli.workers.agent import TakesCall
+        from pipecat_workers_cli.workers.fitted import fitted
+
+        services = {part: given[part] for part in SERVICES if given.get(part) is not None}
+        worker = fitted(self.load())(name=name, **options, **services)
+        if isinstance(worker, TakesCall):
+            worker.equip(transfers=parts.get("transfers", {}), tools=parts.get("tools", ()))
+        return worker
 
 
 def _ours(module: str, class_name: str) -> Callable[[], "type[BaseWorker]"]:
@@ -152,53 +166,53 @@ def own_kind(name: str, found: object) -> Kind:
         found: What stands there.
 
     Raises:
-        TypeError: It is no class of Pipecat workers.
+        ConfigurationError: It is no class of workers, or can't be called as one.
     """
     from pipecat.workers.base_worker import BaseWorker  # takes two seconds
     from pipecat.workers.llm import LLMWorker
 
     if not inspect.isclass(found) or not issubclass(found, BaseWorker):
-        raise TypeError("this is no class of Pipecat workers")
-    takes = ("llm",) if issubclass(found, LLMWorker) else ()
-    return Kind(name, takes, lambda: found, own=True)
+        raise ConfigurationError("this is no class of Pipecat workers", mend=MEND_CLASS)
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise ConfigurationError("its class is abstract", mend=f"write its {missing}")
+    parameters = _parameters(found)
+    thinks = issubclass(found, LLMWorker)
+    for part in ("name", "llm") if thinks else ("name",):
+        if not _can_take(part, parameters):
+            what = f"its class can't be called with {part}="
+            mend = f"take it in __init__, and hand it to super().__init__({part}={part}, …)"
+            raise ConfigurationError(what, mend=mend)
+    takes = {part for part in SERVICES if part in parameters} | ({"llm"} if thinks else set())
+    more = ("tools", "transfers") if thinks else ()
+    return Kind(name, (*sorted(takes), *more), lambda: found, own=True)
 
 
-def installed_kinds() -> Iterable[str]:
-    """Return the names of the kinds that installed packages bring; none is imported."""
-    return {point.name for point in entry_points(group=GROUP)}
-
-
-def installed_kind(name: str) -> Kind | None:
-    """Return the kind that an installed package brings under a name, if one does.
+def added_kind(name: str) -> Kind | None:
+    """Return the kind that an installed package adds under a name, if one does.
 
     Raises:
-        TypeError: What it brings is no class of Pipecat workers.
-        Exception: Whatever its import raises.
+        ConfigurationError: What it adds can't be imported, or is no class of workers.
     """
-    for point in entry_points(group=GROUP, name=name):
-        return own_kind(name, point.load())
-    return None
+    found = load_added(WORKERS, name)
+    if found is None:
+        return None
+    try:
+        return own_kind(name, found)
+    except ConfigurationError as error:
+        what = f"'{name}' of the package {package_of(WORKERS, name)}: {error.what}"
+        raise ConfigurationError(what, mend=mend_package(WORKERS, name)) from None
 
 
-def _with_tools(worker_class: "type[BaseWorker]", tools: "Iterable[Tool]") -> "type[BaseWorker]":
-    """Return a class whose jobs end and whose LLM, if it has one, also has `tools`."""
-    from pipecat.workers.llm import LLMWorker
+def _parameters(worker_class: type) -> dict[str, inspect.Parameter]:
+    """Return what a class is called with."""
+    parameters = dict(inspect.signature(worker_class.__init__).parameters)
+    del parameters[next(iter(parameters))]  # self, whatever it is called
+    return parameters
 
-    from pipecat_workers_cli.workers.jobs import with_ending_jobs
-    from pipecat_workers_cli.workers.tools import register
 
-    ending = with_ending_jobs(worker_class)
-    more = tuple(tools)
-    if not more or not issubclass(ending, LLMWorker):
-        return ending
-    plain = ending
-
-    def initialise(self: LLMWorker, *args: Any, **kwargs: Any) -> None:
-        plain.__init__(self, *args, **kwargs)
-        register(more, self.llm)
-
-    def build_tools(self: LLMWorker) -> list[Any]:
-        return [*plain.build_tools(self), *(tool.schema for tool in more)]
-
-    members = {"__init__": initialise, "build_tools": build_tools}
-    return type(plain.__name__, (plain,), {**members, "__module__": plain.__module__})
+def _can_take(name: str, parameters: Mapping[str, inspect.Parameter]) -> bool:
+    found = parameters.get(name)
+    if found is not None:
+        return found.kind in (found.POSITIONAL_OR_KEYWORD, found.KEYWORD_ONLY)
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

@@ -41,11 +41,9 @@ class Tool:
 
 
 def register(tools: Iterable[Tool], llm: LLMService) -> None:
-    """Let an LLM's calls run; an interruption cancels those that are running."""
+    """Let an LLM's calls run; an interruption cancels them, unless `@tool_options` says no."""
     for tool in tools:
-        llm.register_function(
-            tool.name, tool.run, cancel_on_interruption=True, timeout_secs=tool.timeout
-        )
+        llm.register_function(tool.name, tool.run, timeout_secs=tool.timeout)
 
 
 END_SCHEMA = FunctionSchema(
