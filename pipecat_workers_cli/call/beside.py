@@ -56,7 +56,7 @@ def _package_of(folder: Path) -> str:
         package.__path__ = [str(folder)]
         sys.modules[name] = package
         if FINDER not in sys.meta_path:
-            sys.meta_path.append(FINDER)
+            sys.meta_path.insert(0, FINDER)  # Python's own finds them too
     return name
 
 

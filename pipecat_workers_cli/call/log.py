@@ -36,6 +36,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
+from pipecat.utils.errors import ErrorCategory
 
 from pipecat_workers_cli.call.waits import Waits
 from pipecat_workers_cli.logs import redact
@@ -56,6 +57,7 @@ class CallLog(BaseObserver):
         began: When the call began, in seconds of `time.monotonic`.
         failure: What the last error since the latest turn said; an answer that it cut short
             does not take it back.
+        tool_failed: Whether it came from a tool's code, and not from a service.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class CallLog(BaseObserver):
         self._speaker: str | None = None
         self._turns = 0
         self.failure: str | None = None
+        self.tool_failed = False
         self._waits = Waits()
         self._agent: str | None = None
         self._jobs: dict[tuple[str, str], float] = {}
@@ -249,10 +252,13 @@ class CallLog(BaseObserver):
 
     def _tell_error(self, frame: ErrorFrame) -> None:
         source = type(frame.processor).__name__.lstrip("_") if frame.processor else "pipeline"
-        self.failure = redact(f"{source}: {frame.error}")
         worker = frame.metadata.get(FROM_WORKER, self._main)
+        self.tool_failed = frame.category is ErrorCategory.APPLICATION
+        if self.tool_failed:
+            source = worker  # whose tool it is; the LLM only called it
+        self.failure = redact(f"{source}: {frame.error}")
         self.tell(event="error", worker=worker, text=self.failure)
-        self._waits.answered()
+        self._waits.failed()
 
 
 def _since(began: float) -> float:

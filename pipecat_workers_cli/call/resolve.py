@@ -104,6 +104,8 @@ def find_unknown_services(recipe: Recipe, *, imports: bool = True) -> Iterator[F
 def _kind_faults(
     worker: WorkerRecipe, place: Place, folder: Path, recipe: Recipe
 ) -> Iterator[Finding]:
+    if worker.kind in KINDS and not worker.options:
+        return  # ours need none, so nothing has to be imported to say that it is right
     try:
         kind = find_kind(worker.kind, folder)
         model = kind.options()

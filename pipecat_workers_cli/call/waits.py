@@ -51,6 +51,11 @@ class Waits:
         self._answered = True
         self._settle()
 
+    def failed(self) -> None:
+        """An error came: whoever was to speak may never do so."""
+        self._run_owed = False
+        self.answered()
+
     def handed_over(self) -> None:
         """Another agent has the call, and is going to speak."""
         self._answered = False

@@ -8,6 +8,7 @@ from pipecat.pipeline.worker import PipelineWorker
 from pipecat.workers.base_worker import BaseWorker
 from pipecat.workers.llm import LLMWorker
 
+from pipecat_workers_cli.logs import told
 from pipecat_workers_cli.recipe.names import END, TRANSFER
 from pipecat_workers_cli.workers.agent import TakesCall
 from pipecat_workers_cli.workers.jobs import with_ending_jobs
@@ -32,7 +33,17 @@ def fitted(worker_class: type[BaseWorker]) -> type[BaseWorker]:
         bases.insert(0, TakesCall)
         own = (name for name in (END, TRANSFER) if hasattr(worker_class, name))
         members |= {name: getattr(worker_class, name) for name in own}
+        members["on_activated"] = _take_call
     return type(worker_class.__name__, tuple(bases), members)
+
+
+async def _take_call(self: TakesCall, args: dict[str, Any] | None) -> None:
+    """Take the call; what somebody else's class raises must not leave the caller in silence."""
+    try:
+        await super(type(self), self).on_activated(args)
+    except Exception as error:
+        what = f"{self.name} can't take the call: {told(error)}"
+        await self.llm.push_error(error_msg=what, exception=error)
 
 
 class _Beside(PipelineWorker):

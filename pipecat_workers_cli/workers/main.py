@@ -44,6 +44,7 @@ from pipecat.services.ai_service import AIService
 from pipecat.services.stt_service import STTService
 from pipecat.services.tts_service import TTSService
 from pipecat.transports.base_transport import BaseTransport
+from pipecat.utils.errors import ErrorCategory
 
 from pipecat_workers_cli.workers.jobs import TOOL_CALL, JobsEnd
 from pipecat_workers_cli.workers.turns import text_turns, trim
@@ -253,6 +254,8 @@ class MainWorker(JobsEnd, PipelineWorker):
 
     async def _tell_caller(self, frame: ErrorFrame) -> None:
         """Tell the caller that something failed; end the call if it can't go on."""
+        if frame.category is ErrorCategory.APPLICATION:
+            return  # a tool raised; the LLM is told so, and has an answer to it
         service = frame.processor
         lost = service is not None and not service.is_usable
         now = time.monotonic()
