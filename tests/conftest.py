@@ -4,9 +4,12 @@ import os
 import shutil
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from loguru import logger
+
+from tests.installing import CHECKOUT, run
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as settings.load_env does
 # Whoever runs the tests in the background may have SIGINT ignored, and children inherit that.
@@ -43,3 +46,22 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def uv() -> str:
+    """The path of uv; `uv run` names it."""
+    found = os.environ.get("UV") or shutil.which("uv")
+    if found is None:
+        pytest.skip("building a wheel needs uv: pip install uv")
+    return found
+
+
+@pytest.fixture(scope="session")
+def wheel(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    built = run(uv, "build", "--wheel", "--out-dir", folder, CHECKOUT, cwd=folder, timeout=120)
+    assert built.returncode == 0, built.stderr
+    (path,) = folder.glob("*.whl")
+    return path

@@ -1,62 +1,22 @@
 """What a user installs: the wheel holds all it needs and works far from the checkout."""
 
-import os
-import shutil
-import subprocess
-import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).parents[1]
+from tests.installing import CHECKOUT, install, run
+
 SHIPPED = ("recipes", "evals", "completions")  # beside the package here, inside it in a wheel
 PAGE = CHECKOUT / "pipecat_workers_cli" / "session" / "page"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
-def run(*words: str | Path, cwd: Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
-    )
-
-
-@pytest.fixture(scope="module")
-def uv() -> str:
-    """The path of uv; `uv run` names it."""
-    found = os.environ.get("UV") or shutil.which("uv")
-    if found is None:
-        pytest.skip("building a wheel needs uv: pip install uv")
-    return found
-
-
-@pytest.fixture(scope="module")
-def wheel(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    built = run(uv, "build", "--wheel", "--out-dir", folder, CHECKOUT, cwd=folder, timeout=120)
-    assert built.returncode == 0, built.stderr
-    (path,) = folder.glob("*.whl")
-    return path
-
-
 @pytest.fixture(scope="module")
 def installed(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment that holds the wheel and what it depends on."""
-    folder = tmp_path_factory.mktemp("environment")
-    settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
-    bounds = ("--exclude-newer", settings["tool"]["uv"]["exclude-newer"])
-    made = run(uv, "venv", "--quiet", "--python", sys.executable, folder / "venv", cwd=folder)
-    assert made.returncode == 0, made.stderr
-    programs = folder / "venv" / "bin"
-    install = (uv, "pip", "install", "--quiet", "--python", programs / "python", *bounds, wheel)
-    # Whoever runs this has just installed the same packages: uv's cache holds them.
-    if run(*install, "--offline", cwd=folder).returncode:
-        answer = run(*install, cwd=folder, timeout=180)
-        assert answer.returncode == 0, answer.stderr
-    return programs
+    return install(uv, tmp_path_factory.mktemp("environment"), wheel)
 
 
 @pytest.fixture

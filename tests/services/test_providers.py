@@ -14,6 +14,7 @@ from pipecat_workers_cli.services import providers
 from pipecat_workers_cli.services.providers import (
     PROVIDERS,
     ROWS,
+    TOOL_TIMEOUT,
     Choice,
     Persona,
     Role,
@@ -236,3 +237,21 @@ def test_the_keys_of_a_provider_are_those_of_pipecats_settings(row, monkeypatch)
     pipecats -= GIVEN_OTHERWISE | NOT_THEIRS.get(row.name, set())
     ours = set(row.settings) - OUR_OWN - {"model"}
     assert ours == pipecats
+
+
+def test_an_llm_of_ours_lets_no_tool_hang(monkeypatch):
+    given = []
+    from pipecat.services.llm_service import LLMService
+
+    initialise = LLMService.__init__
+
+    def spy(self, *args, **options):
+        given.append(options.get("function_call_timeout_secs"))
+        initialise(self, *args, **options)
+
+    monkeypatch.setattr(LLMService, "__init__", spy)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
+    for name in ("scripted", "openai", "anthropic", "ollama"):
+        build_llm(Choice(Role.LLM, name), Persona("ann"))
+    assert given == [TOOL_TIMEOUT] * 4

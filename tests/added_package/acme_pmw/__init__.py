@@ -1,0 +1,1 @@
+"""What Acme adds to pmw: the kind `warehouse`, the provider `parrot`, a tool."""
