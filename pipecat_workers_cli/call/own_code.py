@@ -48,6 +48,7 @@ def load_tool(reference: str, folder: Path) -> "Tool":
         ConfigurationError: It isn't there, or is no direct function as Pipecat calls it.
     """
     from pipecat.adapters.llm.schemas.direct_function import DirectFunctionWrapper
+    from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
     from pipecat.services.llm_service import FunctionCallParams
 
     from pipecat_workers_cli.workers.tools import Tool
@@ -64,7 +65,13 @@ def load_tool(reference: str, folder: Path) -> "Tool":
     async def run(params: FunctionCallParams) -> None:
         await wrapped.invoke(args=params.arguments, params=params)
 
-    return Tool(wrapped.to_function_schema(), run)
+    schema = FunctionSchema(
+        name=reference.partition(":")[2],  # as the recipe has it, whatever `def` says
+        description=wrapped.description,
+        properties=wrapped.properties,
+        required=wrapped.required,
+    )
+    return Tool(schema, run)
 
 
 def raised(error: BaseException) -> str:

@@ -17,7 +17,6 @@ from pipecat_workers_cli.logs import redact
 from pipecat_workers_cli.options import ServiceOptions
 from pipecat_workers_cli.recipe.findings import Finding, Place
 from pipecat_workers_cli.recipe.model import MainRecipe, Recipe, Service, WorkerRecipe
-from pipecat_workers_cli.recipe.names import END, TRANSFER
 from pipecat_workers_cli.services.providers import Role, choose, is_ours
 from pipecat_workers_cli.workers.kinds import KINDS, Kind, added_kind, own_kind
 
@@ -143,18 +142,11 @@ def _missing_parts(
 def _tool_faults(
     speaker: MainRecipe | WorkerRecipe, place: Place, folder: Path
 ) -> Iterator[Finding]:
-    taken = {END, TRANSFER, *(job.tool for job in speaker.jobs)}
     for i, reference in enumerate(speaker.tools):
-        where = (*place, "tools", i)
         try:
-            name = load_tool(reference, folder).name
+            load_tool(reference, folder)
         except ConfigurationError as error:
-            yield Finding(where, error.what, error.mend)
-            continue
-        if name in taken:
-            mend = "give the function another name"
-            yield Finding(where, f"this LLM has a tool '{name}' already", mend)
-        taken.add(name)
+            yield Finding((*place, "tools", i), error.what, error.mend)
 
 
 def _refused_options(

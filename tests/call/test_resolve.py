@@ -65,9 +65,6 @@ def function():
 TOOLS = '''
 async def find_order(params, number: int):
     """Find an order."""
-
-async def end_conversation(params):
-    """Leave."""
 '''
 
 
@@ -139,11 +136,6 @@ def test_a_class_that_fits_has_no_fault(lines, faults):
         ('kind = "specialist"\ntools = ["tools:find_oder"]',
          "7: workers.one.tools[0] = 'tools:find_oder': tools has nothing called 'find_oder' "
          "(did you mean 'find_order'?"),
-        ('kind = "specialist"\ntools = ["tools:end_conversation"]',
-         "7: workers.one.tools[0] = 'tools:end_conversation': this LLM has a tool "
-         "'end_conversation' already (give the function another name)"),
-        ('kind = "specialist"\ntools = ["tools:find_order", "tools:find_order"]',
-         "7: workers.one.tools[1] = 'tools:find_order': this LLM has a tool 'find_order' already"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named_by_line_and_key_with_its_mend(lines, told, faults):
