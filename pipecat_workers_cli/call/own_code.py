@@ -59,7 +59,8 @@ def load_tool(reference: str, folder: Path) -> "Tool":
     try:
         wrapped = DirectFunctionWrapper(function)
     except Exception as error:  # Pipecat's, and what its reading of the type hints raises
-        raise ConfigurationError(f"this is no tool: {told(error)}", mend=MEND_TOOL) from error
+        why = told(error).removeprefix("Exception: ")  # the type that Pipecat raises
+        raise ConfigurationError(f"this is no tool: {why}", mend=MEND_TOOL) from error
 
     @functools.wraps(function)  # with what Pipecat's `tool_options` noted on it
     async def run(params: FunctionCallParams) -> None:

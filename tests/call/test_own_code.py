@@ -146,8 +146,8 @@ async def find_order(params, number: int, gift: bool = False):
     ("text", "what"),
     [
         ("f = 3", "this is no function"),
-        ("def f(params): ...", "this is no tool: Exception: Direct function f must be async"),
-        ("async def f(x): ...", "this is no tool: Exception: Direct function f first parameter"),
+        ("def f(params): ...", "this is no tool: Direct function f must be async"),
+        ("async def f(x): ...", "this is no tool: Direct function f first parameter"),
         ("async def f(params, x: 'Nope'): ...", "this is no tool: NameError: name 'Nope'"),
     ],
 )
