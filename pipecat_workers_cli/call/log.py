@@ -57,7 +57,7 @@ class CallLog(BaseObserver):
         began: When the call began, in seconds of `time.monotonic`.
         failure: What the last error since the latest turn said; an answer that it cut short
             does not take it back.
-        tool_failed: Whether it came from a tool's code, and not from a service.
+        code_failed: Whether it came from code of the user's own, and not from a service.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class CallLog(BaseObserver):
         self._speaker: str | None = None
         self._turns = 0
         self.failure: str | None = None
-        self.tool_failed = False
+        self.code_failed = False
         self._waits = Waits()
         self._agent: str | None = None
         self._jobs: dict[tuple[str, str], float] = {}
@@ -99,8 +99,9 @@ class CallLog(BaseObserver):
         await self._waits.quiet.wait()
 
     def expect_opening(self) -> None:
-        """Count the call as unsettled until somebody has spoken."""
-        self._waits.begin_turn()
+        """Count the call as unsettled until somebody has spoken, unless it failed already."""
+        if self.failure is None:
+            self._waits.begin_turn()
 
     def expect_turn(self) -> None:
         """Count the call as unsettled until the turn about to be sent has been answered."""
@@ -251,11 +252,11 @@ class CallLog(BaseObserver):
         self.tell(event="job", id=id, name=name, state=state, **more)
 
     def _tell_error(self, frame: ErrorFrame) -> None:
-        source = type(frame.processor).__name__.lstrip("_") if frame.processor else "pipeline"
         worker = frame.metadata.get(FROM_WORKER, self._main)
-        self.tool_failed = frame.category is ErrorCategory.APPLICATION
-        if self.tool_failed:
-            source = worker  # whose tool it is; the LLM only called it
+        self.code_failed = frame.category is ErrorCategory.APPLICATION
+        # A tool is its worker's; the LLM only called it.
+        service = None if self.code_failed else frame.processor
+        source = type(service).__name__.lstrip("_") if service else worker
         self.failure = redact(f"{source}: {frame.error}")
         self.tell(event="error", worker=worker, text=self.failure)
         self._waits.failed()

@@ -9,7 +9,7 @@ from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import ConsoleTransport
 
-MEND_TOOL = "mend the tool's code; see where it failed with -v"
+MEND_CODE = "mend its code; see where it failed with -v"
 IDLE = "idle timeout"  # Pipecat's own word for it, on the bus
 
 
@@ -59,7 +59,7 @@ async def _answered(call: Call) -> None:
     if call.log.failure is not None:
         call.end("no answer")  # or the reason would be that leaving stopped it
         mend = (
-            MEND_TOOL if call.log.tool_failed else "check keys and network: pmw doctor; or see -v"
+            MEND_CODE if call.log.code_failed else "check keys and network: pmw doctor; or see -v"
         )
         raise PmwError(f"no answer: {call.log.failure}", mend=mend)
     if call.reason == IDLE:

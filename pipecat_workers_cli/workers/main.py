@@ -13,6 +13,7 @@ from pipecat.bus import (
     BusJobUpdateMessage,
     BusMessage,
     BusTTSSpeakMessage,
+    BusWorkerLocalErrorMessage,
 )
 from pipecat.frames.frames import (
     BotSpeakingFrame,
@@ -225,6 +226,10 @@ class MainWorker(JobsEnd, PipelineWorker):
                 self._line.on_bus(message)
             if isinstance(message, BusJobUpdateMessage):
                 await self._announce_tool(message.update or {})
+            elif isinstance(message, BusWorkerLocalErrorMessage):
+                frame = ErrorFrame(message.error, category=ErrorCategory.APPLICATION)
+                frame.metadata[FROM_WORKER] = message.source
+                await self.queue_frame(frame, FrameDirection.UPSTREAM)
         await super().on_bus_message(message)
 
     async def _open(self) -> None:
@@ -254,9 +259,9 @@ class MainWorker(JobsEnd, PipelineWorker):
 
     async def _tell_caller(self, frame: ErrorFrame) -> None:
         """Tell the caller that something failed; end the call if it can't go on."""
-        if frame.category is ErrorCategory.APPLICATION:
-            return  # a tool raised; the LLM is told so, and has an answer to it
         service = frame.processor
+        if frame.category is ErrorCategory.APPLICATION and service is not None:
+            return  # a tool raised; the LLM is told so, and has an answer to it
         lost = service is not None and not service.is_usable
         now = time.monotonic()
         if self._ending_task is not None or (not lost and now < self._apologise_from):

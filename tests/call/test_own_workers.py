@@ -35,6 +35,10 @@ class Broken(Clerk):
     async def on_activated(self, args):
         raise KeyError("nobody home")
 
+class Dead(Clerk):
+    async def start(self):
+        raise OSError("no start with sk-live-0123456789")
+
 class Unbridged(LLMWorker):
     """Has forgotten its bridge."""
 '''
@@ -236,5 +240,15 @@ async def test_an_agent_that_raises_when_it_gets_the_call_is_an_error_not_a_sile
     async with open_words_call(path) as call:
         await call.opened()
         said = await call.say("The clerk, please.")
-        (text,) = told(said, "error")
-        assert text.endswith("clerk can't take the call: KeyError: 'nobody home'")
+        assert told(said, "error") == ["clerk: can't take the call: KeyError: 'nobody home'"]
+
+
+async def test_a_worker_that_raises_when_it_starts_is_an_error_not_a_silence(recipe):
+    text = GREETER.replace("Welcome the caller.", 'Welcome.", worker = "clerk')
+    async with open_words_call(recipe(text + 'kind = "shop:Dead"\n', shop=AGENT)) as call:
+        await call.opened()
+        entry = await call.until("error")
+        assert (entry.worker, entry.text) == (
+            "clerk",
+            "clerk: did not start: OSError: no start with ***",
+        )

@@ -74,5 +74,5 @@ def test_a_tool_that_raises_ends_a_scripted_call_with_what_it_raised(run):
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "error: no answer: main: Error executing function call [find_order]: no order for ***",
-        "  try: mend the tool's code; see where it failed with -v",
+        "  try: mend its code; see where it failed with -v",
     ]
