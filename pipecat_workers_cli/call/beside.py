@@ -84,6 +84,7 @@ class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         package = module.__name__.partition(".")[0]
         own_import = _import_for(package, Path(sys.modules[package].__path__[0]))
+        # CPython asks the module's own builtins for `__import__`, at each import in its code.
         vars(module)["__builtins__"] = {**vars(builtins), "__import__": own_import}
         super().exec_module(module)
 
@@ -104,7 +105,7 @@ def _import_for(package: str, folder: Path) -> Callable[..., ModuleType]:
             module = import_module(f"{package}.{name}")
             if not fromlist:
                 return sys.modules[f"{package}.{name.partition('.')[0]}"]
-            name, level = module.__name__, 0
+            name = module.__name__
         return builtins.__import__(name, globals, locals, fromlist or (), level)
 
     return import_first_beside

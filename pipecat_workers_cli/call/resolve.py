@@ -131,10 +131,12 @@ def _missing_parts(
     if recipe.main.prompt is not None:
         return
     callees = {name for other in recipe.workers for name in other.transfers}
-    if worker.name in {recipe.opener.name, *callees} and not kind.talks():
+    if worker.name not in {recipe.opener.name, *callees}:
+        return
+    if not kind.talks():
         mend = "derive its class from LLMWorker, or let an agent have the call"
         yield Finding((*place, "kind"), "it is to have the call, but has no pipeline", mend)
-    if recipe.main.tts_per_worker and kind.thinks and not kind.speaks:
+    elif recipe.main.tts_per_worker and not kind.speaks:
         mend = "take tts= in its __init__ and put it into its pipeline"
         yield Finding((*place, "kind"), "it has no voice for tts_per_worker", mend)
 

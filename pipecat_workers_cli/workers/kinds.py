@@ -85,7 +85,8 @@ class Kind:
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """Return the options that its class takes by signature."""
-        fixed = {"name", *self.takes}
+        takes = self.takes if not self.own else (part for part in SERVICES if part in self.takes)
+        fixed = {"name", *takes}
         return {
             name: parameter
             for name, parameter in _parameters(self.load()).items()

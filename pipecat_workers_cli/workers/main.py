@@ -22,6 +22,7 @@ from pipecat.frames.frames import (
     ExternalFunctionCallInProgressFrame,
     ExternalFunctionCallResultFrame,
     ExternalFunctionCallsStartedFrame,
+    Frame,
     InterimTranscriptionFrame,
     LLMContextFrame,
     LLMTextFrame,
@@ -47,6 +48,7 @@ from pipecat.services.tts_service import TTSService
 from pipecat.transports.base_transport import BaseTransport
 from pipecat.utils.errors import ErrorCategory
 
+from pipecat_workers_cli.logs import redact
 from pipecat_workers_cli.workers.jobs import TOOL_CALL, JobsEnd
 from pipecat_workers_cli.workers.turns import text_turns, trim
 from pipecat_workers_cli.workers.watch import watch_hearing, watch_speaking
@@ -183,6 +185,11 @@ class MainWorker(JobsEnd, PipelineWorker):
         if line.stt is not None:
             watch_hearing(aggregators.user(), partial(self._report, line.stt))
         watch_speaking(line.transport.output(), partial(self._report, line.tts))
+
+        @self.rtvi.event_handler("on_before_process_frame")
+        async def on_before_told(_rtvi: FrameProcessor, frame: Frame) -> None:
+            if isinstance(frame, ErrorFrame):  # the caller's client is sent its text
+                frame.error = redact(frame.error)
 
         @self.event_handler("on_pipeline_error")
         async def on_pipeline_error(_worker: PipelineWorker, frame: ErrorFrame) -> None:

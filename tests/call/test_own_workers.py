@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from pipecat.frames.frames import OutputTransportMessageUrgentFrame
+from pipecat.observers.base_observer import BaseObserver, FramePushed
 
 from pipecat_workers_cli.errors import PmwError
 from tests.call.conftest import open_words_call
@@ -233,6 +235,33 @@ async def test_a_tool_that_raises_is_an_error_of_the_tool_and_the_call_goes_on(r
             "main: Error executing function call [find_order]: the password is ***"
         ]
         assert told(await call.say("Where is 12")) == ["Found 12."]
+
+
+class Sent(BaseObserver):
+    """Keeps the errors that a client is sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[str] = []
+
+    async def on_push_frame(self, data: FramePushed) -> None:
+        frame = data.frame
+        if (
+            isinstance(frame, OutputTransportMessageUrgentFrame)
+            and frame.message["type"] == "error"
+        ):
+            self.errors.append(frame.message["data"]["error"])
+
+
+async def test_a_callers_client_is_sent_no_secret_of_a_tool_that_raised(recipe):
+    path = recipe(WITH_TOOL.format(tool="find_order"), tools=TOOLS)
+    async with open_words_call(path) as call:
+        sent = Sent()
+        call.call.main.add_observer(sent)
+        await call.say("a bad one")
+        await call.say("Where is 12")
+        assert sent.errors
+        assert {text.rpartition(" ")[2] for text in sent.errors} == {"***"}
 
 
 async def test_an_agent_that_raises_when_it_gets_the_call_is_an_error_not_a_silence(recipe):

@@ -164,6 +164,8 @@ def test_who_has_no_pipeline_is_not_to_have_the_call(faults):
 def test_with_a_tts_per_worker_a_class_must_take_its_voice(faults):
     (found,) = faults('kind = "own:Clerk"', main="tts_per_worker = true")
     assert found.startswith("6: workers.one.kind = 'own:Clerk': it has no voice for tts_per_worker")
+    agent = 'kind = "agent"\n[[workers]]\nname = "asked"\nkind = "own:Clerk"'
+    assert faults(agent, main="tts_per_worker = true") == []
 
 
 def test_without_imports_user_code_is_left_alone_and_ours_is_checked(faults, tmp_path):

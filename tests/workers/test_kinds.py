@@ -34,6 +34,12 @@ class Voiced(LLMWorker):
         self.tts = tts
 
 
+class Choosy(LLMWorker):
+    def __init__(self, name: str, *, llm: LLMService, tools: int = 3) -> None:
+        super().__init__(name, llm=llm)
+        self.count = tools
+
+
 class Wordy(LLMWorker):
     @tool
     async def look_up(self, params, word: str) -> None:
@@ -111,3 +117,9 @@ async def test_the_llm_of_a_worker_that_answers_jobs_has_its_own_tools_alone():
 async def test_a_worker_without_a_pipeline_can_not_talk():
     assert own_kind("own:Silent", Silent).talks()
     assert not own_kind("own:BaseWorker", BaseWorker).talks()
+
+
+async def test_an_option_of_a_class_may_be_called_like_what_ours_take():
+    choosy = own_kind("own:Choosy", Choosy)
+    assert list(choosy.parameters()) == ["tools"]
+    assert choosy.build("one", {"tools": 4}, llm=LLMService(), tools=(), transfers={}).count == 4
