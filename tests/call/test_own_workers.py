@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from pipecat.frames.frames import OutputTransportMessageUrgentFrame
+from pipecat.frames.frames import FunctionCallInProgressFrame, OutputTransportMessageUrgentFrame
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 
 from pipecat_workers_cli.errors import PmwError
@@ -103,6 +103,12 @@ async def find_order(params, question: str):
     if "bad" in question:
         raise RuntimeError("the password is sk-live-0123456789")
     await params.result_callback(f"Found {question.split()[-1]}.")
+
+@tool_options(cancel_on_interruption=False)
+async def later(params, question: str):
+    """Take a moment."""
+    await asyncio.sleep(0.1)
+    await params.result_callback("It was found.")
 
 @tool_options(timeout_secs=0.2)
 async def hang(params, question: str):
@@ -225,6 +231,21 @@ async def test_a_tool_that_hangs_is_cut_off_when_its_options_say(recipe):
     async with open_words_call(recipe(WITH_TOOL.format(tool="hang"), tools=TOOLS)) as call:
         (text,) = told(await call.say("Go on"))
         assert "that took too long" in text
+
+
+async def test_a_tool_that_may_go_on_through_an_interruption_is_told_when_it_is_done(recipe):
+    seen = []
+
+    class Progress(BaseObserver):
+        async def on_push_frame(self, data: FramePushed) -> None:
+            if isinstance(data.frame, FunctionCallInProgressFrame):
+                seen.append(data.frame.cancel_on_interruption)
+
+    async with open_words_call(recipe(WITH_TOOL.format(tool="later"), tools=TOOLS)) as call:
+        call.call.main.add_observer(Progress())
+        await call.say("Where is it?")
+        await call.until("bot", text="It was found.")
+    assert set(seen) == {False}
 
 
 async def test_a_tool_that_raises_is_an_error_of_the_tool_and_the_call_goes_on(recipe):
