@@ -10,13 +10,13 @@ from pipecat_workers_cli.checks import State
 from pipecat_workers_cli.entry_points import SERVICES, WORKERS, added_names, load_added
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import ServiceOptions
+from pipecat_workers_cli.services.provider_checks import check
 from pipecat_workers_cli.services.providers import (
     Choice,
     Persona,
     Role,
     build_llm,
     build_tts,
-    check,
     choose,
 )
 
@@ -92,7 +92,8 @@ def test_a_provider_of_ours_pays_for_no_package(tmp_path):
     program = """
 import sys
 from pipecat_workers_cli.options import Profile, ServiceOptions
-from pipecat_workers_cli.services.providers import Role, check, choose
+from pipecat_workers_cli.services.provider_checks import check
+from pipecat_workers_cli.services.providers import Role, choose
 for role in Role:
     check(choose(role, options=ServiceOptions(profile=Profile.OFFLINE)))
 print("acme_added" in sys.modules)

@@ -11,7 +11,8 @@ from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import Profile, ServiceOptions, Trust
 from pipecat_workers_cli.recipe.load import LoadedRecipe
 from pipecat_workers_cli.recipe.model import Service, WorkerRecipe
-from pipecat_workers_cli.services.providers import Choice, Persona, Role, check, choose
+from pipecat_workers_cli.services.provider_checks import check
+from pipecat_workers_cli.services.providers import Choice, Persona, Role, choose
 from pipecat_workers_cli.workers.kinds import Kind, Outlook
 
 GRANTS_NOTHING = Trust()

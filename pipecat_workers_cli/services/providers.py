@@ -1,19 +1,17 @@
 """The table of providers: who can hear, think and speak, and what each needs.
 
-Choosing and checking look at the table and at this machine alone; only building imports
+Choosing looks at the table and at the environment alone; only building imports
 Pipecat and the picked row's module. Installed packages add rows of their own, each read
 when somebody asks for it by name.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from pipecat_workers_cli.checks import Check, State
 from pipecat_workers_cli.entry_points import (
     SERVICES,
     added_names,
@@ -29,11 +27,9 @@ from pipecat_workers_cli.services.provider_settings import (
     ANTHROPIC_SETTINGS,
     CARTESIA_SETTINGS,
     DEEPGRAM_SETTINGS,
-    HTTP,
     OPENAI_SETTINGS,
     Kind,
 )
-from pipecat_workers_cli.services.voices import find_voice
 from pipecat_workers_cli.settings import variable
 
 if TYPE_CHECKING:
@@ -228,25 +224,6 @@ def is_ours(role: Role, use: str) -> bool:
     return (role, name) in PROVIDERS or name not in added_names(SERVICES)
 
 
-def check(choice: Choice, voice: str | None = None) -> list[Check]:
-    """Look whether this machine has what a provider needs; asks nobody and loads nothing.
-
-    Args:
-        choice: The provider.
-        voice: The voice it would speak with, when the choice names none.
-
-    Returns:
-        A finding for its key, its packages, its address and its voice, each where it has one.
-    """
-    row = provider(choice)
-    return [
-        *_check_key(row),
-        *_check_packages(row),
-        *_check_url(row, choice),
-        *_check_voice(row, choice, voice),
-    ]
-
-
 def build_stt(choice: Choice) -> "STTService":
     """Build the service that hears, not yet connected or started."""
     row, options = _prepared(choice)
@@ -344,60 +321,6 @@ def _by_profile(role: Role, profile: Profile) -> Choice:
     if variable(cloud.key) is not None:
         return Choice(role, cloud.name, why=f"{cloud.key} is set")
     return Choice(role, PROFILES[Profile.OFFLINE][role], why=f"no {cloud.key}")
-
-
-def _check_key(row: Provider) -> Iterator[Check]:
-    if not row.key:
-        return
-    key = variable(row.key)
-    if key is None:
-        mend = f"set {row.key} in the environment or in .env, or use --services offline"
-        yield Check(row.key, State.WRONG, f"{row.key} is not set", mend)
-    elif not key.strip().isascii() or not key.strip().isprintable() or " " in key.strip():
-        # A client would put it into a header, and an error about that header into a log.
-        mend = f"copy {row.key} anew, without quotes or line breaks"
-        yield Check(row.key, State.WRONG, f"{row.key} holds characters that no key has", mend)
-    else:
-        yield Check(row.key, State.OK, "set")
-
-
-def _check_packages(row: Provider) -> Iterator[Check]:
-    for package in row.packages:
-        if find_spec(package) is not None:
-            yield Check(package, State.OK, "installed")
-            continue
-        missing = f"the package {package} is not installed"
-        if not is_ours(row.role, row.name):
-            owner = package_of(SERVICES, row.name)
-            mend = f"install what {owner} needs: uv pip install --upgrade {owner}"
-            yield Check(package, State.WRONG, missing, mend)
-            continue
-        suffix = f"[{row.extra}]" if row.extra else ""
-        sync = f"uv sync --extra {row.extra}" if row.extra else "uv sync"
-        mend = f"{sync}, or pip install 'pipecat-workers-cli{suffix}'"
-        yield Check(package, State.WRONG, missing, mend)
-
-
-def _check_url(row: Provider, choice: Choice) -> Iterator[Check]:
-    if "base_url" in choice.settings or not row.url or not (url := variable(row.url)):
-        return
-    kind = row.settings.get("base_url", HTTP)
-    if kind.fits(url):
-        yield Check(row.url, State.OK, "set")
-    else:
-        yield Check(row.url, State.WRONG, f"{row.url} is no address of a server", kind.mend)
-
-
-def _check_voice(row: Provider, choice: Choice, voice: str | None) -> Iterator[Check]:
-    if row is not PROVIDERS[TTS, "piper"]:
-        return
-    name = voice or choice.model or row.default
-    try:
-        find_voice(name)
-    except PmwError as error:
-        yield Check(f"voice {name}", State.WRONG, error.what, error.mend)
-    else:
-        yield Check(f"voice {name}", State.OK, "installed")
 
 
 def _prepared(choice: Choice) -> tuple[Provider, dict[str, Any]]:

@@ -22,7 +22,8 @@ from pipecat_workers_cli.checks import Check, State
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
 from pipecat_workers_cli.options import ServiceOptions
 from pipecat_workers_cli.recipe.load import load_recipe
-from pipecat_workers_cli.services.providers import Choice, Role, check, choose
+from pipecat_workers_cli.services.provider_checks import check
+from pipecat_workers_cli.services.providers import Choice, Role, choose
 from pipecat_workers_cli.session.door_rules import is_loopback
 from pipecat_workers_cli.settings import variable
 

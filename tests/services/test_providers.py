@@ -10,7 +10,8 @@ from pipecat_workers_cli.checks import State
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import Profile, ServiceOptions
 from pipecat_workers_cli.recipe.model import Service
-from pipecat_workers_cli.services import providers
+from pipecat_workers_cli.services import provider_checks
+from pipecat_workers_cli.services.provider_checks import check
 from pipecat_workers_cli.services.providers import (
     PROVIDERS,
     ROWS,
@@ -22,7 +23,6 @@ from pipecat_workers_cli.services.providers import (
     build_stt,
     build_tts,
     calls_at_once,
-    check,
     choose,
 )
 
@@ -154,7 +154,7 @@ def test_a_key_is_never_in_a_finding(monkeypatch):
 
 def test_a_missing_package_is_found_and_its_extra_named(monkeypatch):
     monkeypatch.setattr(
-        providers, "find_spec", lambda name: None if name == "moonshine_voice" else object()
+        provider_checks, "find_spec", lambda name: None if name == "moonshine_voice" else object()
     )
     (found,) = wrong(choose(Role.STT, options=OFFLINE))
     assert found.found == "the package moonshine_voice is not installed"
@@ -196,7 +196,8 @@ def test_choosing_and_checking_import_no_framework():
     program = """
 import sys
 from pipecat_workers_cli.options import Profile, ServiceOptions
-from pipecat_workers_cli.services.providers import Role, check, choose
+from pipecat_workers_cli.services.provider_checks import check
+from pipecat_workers_cli.services.providers import Role, choose
 for profile in Profile:
     for role in Role:
         check(choose(role, options=ServiceOptions(profile=profile)))
