@@ -1,5 +1,6 @@
 """What happened in a call, told as entries, and whether the last turn has been answered."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -208,16 +209,17 @@ class CallLog(BaseObserver):
     def _follow_job(self, message: BusMessage) -> None:
         match message:
             case BusJobRequestMessage():
-                given = {"worker": message.source, "args": message.payload}
+                given = {"worker": message.source, "args": _args(message.payload)}
                 self._tell_job(message.job_id, message.target, "started", **given)
             case BusJobUpdateMessage() | BusJobUpdateUrgentMessage():
-                self._tell_update(message.job_id, message.source, message.update or {})
+                self._tell_update(message.job_id, message.source, _table(message.update))
             case BusJobStreamDataMessage():
                 self._tell_job(message.job_id, message.source, "update")
             case BusJobResponseMessage() | BusJobResponseUrgentMessage():
-                told = message.response or {}
-                text = told.get(ANSWER) or told.get(ERROR)
+                told = _table(message.response)
+                text = _text(told.get(ANSWER) or told.get(ERROR))
                 state, cost = STATES[JobStatus(message.status)], told.get(COST)
+                cost = cost if isinstance(cost, int | float) else None
                 self._tell_job(message.job_id, message.source, state, text=text, cost_usd=cost)
             case BusJobStreamEndMessage():
                 self._tell_job(message.job_id, message.source, "completed")
@@ -229,13 +231,13 @@ class CallLog(BaseObserver):
 
     def _tell_update(self, id: str, worker: str, update: dict[str, Any]) -> None:
         if update.get("type") != TOOL_CALL:
-            self._tell_job(id, worker, "update", text=update.get("text"))
+            self._tell_job(id, worker, "update", text=_text(update.get("text")))
             return
         call_id = str(update.get("tool_call_id"))
-        told = {"worker": worker, "name": update.get("name"), "id": call_id}
+        told = {"worker": worker, "name": _text(update.get("name")), "id": call_id}
         if "result" not in update:
             self._tools[call_id] = time.monotonic()
-            self.tell(event="tool", args=update.get("args"), **told)
+            self.tell(event="tool", args=_args(update.get("args")), **told)
         elif began := self._tools.pop(call_id, None):
             result = {"state": "completed", "result": plain(update["result"])}
             self.tell(event="tool", took_ms=_since(began), **told, **result)
@@ -264,3 +266,20 @@ class CallLog(BaseObserver):
 
 def _since(began: float) -> float:
     return round((time.monotonic() - began) * 1000, 1)
+
+
+# What follows takes any type: a worker of somebody else's may send what it likes.
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _args(value: object) -> dict[str, Any] | None:
+    return plain(value) if isinstance(value, dict) else None
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(plain(value), ensure_ascii=False)

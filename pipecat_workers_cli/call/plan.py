@@ -142,7 +142,7 @@ def plan_call(
     )
     if not speech:
         return replace(plan.without_voices(), stt=None)
-    if main.tts_per_worker:
+    if main.tts_per_worker and llm is None:  # one that talks itself has the voice anyway
         return replace(plan, tts=None, voice=None)
     return replace(plan, workers=plan.without_voices().workers)
 

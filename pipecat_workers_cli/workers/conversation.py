@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from loguru import logger
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
     ErrorFrame,
@@ -62,6 +63,7 @@ class OwnConversation:
         self._entrance: FrameProcessor = aggregators.user()
         self._exit: FrameProcessor = aggregators.assistant()
         self.processors: tuple[FrameProcessor, ...] = (self._entrance, llm, self._exit)
+        self._llm = llm
         self._turn: _Turn | None = None
         self._interrupted = asyncio.Event()
         self._entrance.add_event_handler("on_before_process_frame", self._see_failure)
@@ -105,6 +107,8 @@ class OwnConversation:
         try:
             async with asyncio.timeout(STOP_WITHIN):
                 await self._interrupted.wait()
+        except TimeoutError:  # the next answer may yet be good; an error here would be of no use
+            logger.warning(f"{self._llm.name} went on for {STOP_WITHIN} s after an interruption")
         finally:
             self.context.set_messages(before)
 

@@ -1,6 +1,7 @@
 """A tool of an LLM that is answered by other workers."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import TTSSpeakFrame
 from pipecat.pipeline.job_context import JobError, JobGroupError, JobGroupParams, JobParams
-from pipecat.pipeline.worker import PipelineWorker
-from pipecat.services.llm_service import FunctionCallParams
+from pipecat.services.llm_service import FunctionCallParams, LLMService
 
 from pipecat_workers_cli.recipe.model import Filler, JobTool
-from pipecat_workers_cli.workers.jobs import ANSWER, ERROR, JobsEnd
+from pipecat_workers_cli.workers.jobs import ANSWER, ERROR, JobsEnd, as_json
 from pipecat_workers_cli.workers.tools import Tool
+
+MISSING = "missing"
+"""The key of a job group's answers that names who gave none."""
 
 GRACE = 5.0  # seconds past a job's timeout; Pipecat's own limit is only there in case ours fails
 LONGEST = 16_384  # characters of one argument: more than anybody says in a turn
@@ -42,17 +45,19 @@ def job_tool(recipe: JobTool, *, summaries: Mapping[str, str]) -> Tool:
         required=list(recipe.takes),
     )
 
+    filler = _Filler(recipe.filler)
+
     async def ask(params: FunctionCallParams) -> None:
         asker = params.pipeline_worker
         if not isinstance(asker, JobsEnd):
             raise TypeError(f"{asker} can't give jobs that end")
-        given = {name: str(params.arguments.get(name, ""))[:LONGEST] for name in recipe.takes}
-        async with _filled(asker, recipe.filler):
+        given = {name: _words(params.arguments.get(name)) for name in recipe.takes}
+        async with filler.meanwhile(params.llm):
             if len(recipe.workers) == 1:
                 answer = await _ask_one(asker, recipe.workers[0], recipe, given)
             else:
                 answer = await _ask_all(asker, recipe.workers, recipe, given)
-        await params.result_callback(answer)
+        await params.result_callback(as_json(answer))
 
     return Tool(schema, ask, timeout=recipe.timeout + GRACE)
 
@@ -67,7 +72,10 @@ async def _ask_one(asker: JobsEnd, worker: str, recipe: JobTool, payload: dict[s
         return {ERROR: str(error)}
     except JobError as error:
         return {ERROR: _reason(job.response) or _timed_out(error, worker, recipe)}
-    return _answer(job.response) or {ERROR: f"{worker} had no answer"}
+    answer = _answer(job.response)
+    if answer is None:
+        return {ERROR: f"{worker} had no answer"}
+    return answer or {ANSWER: answer}  # Pipecat doesn't run the LLM on a bare 0 or False
 
 
 async def _ask_all(
@@ -88,20 +96,21 @@ async def _ask_all(
         except JobGroupError:
             pass
         for name in there:
-            response = group.responses.get(name) or {}
-            if not _reason(response) and (answer := _answer(response)):
+            response = group.responses.get(name)
+            if not _reason(response) and (answer := _answer(response)) is not None:
                 answers[name] = answer
     missing = [name for name in workers if name not in answers]
-    return {**answers, "missing": missing} if missing else answers
+    return {**answers, MISSING: missing} if missing else answers
 
 
-def _answer(response: Mapping[str, Any]) -> object:
-    """Return what the LLM is told of a response: its words, or all of it."""
-    return response.get(ANSWER, dict(response))
+def _answer(response: object) -> object:
+    """Return what the LLM is told of a response, its words or all of it; None if that is empty."""
+    answer = response.get(ANSWER, response) if isinstance(response, Mapping) else response
+    return None if answer in ("", {}) else answer
 
 
-def _reason(response: Mapping[str, Any]) -> str | None:
-    error = response.get(ERROR)
+def _reason(response: object) -> str | None:
+    error = response.get(ERROR) if isinstance(response, Mapping) else None
     return str(error) if error else None
 
 
@@ -111,23 +120,43 @@ def _timed_out(error: JobError, worker: str, recipe: JobTool) -> str:
     return f"{worker} gave no answer"
 
 
-@asynccontextmanager
-async def _filled(speaker: PipelineWorker, filler: Filler | None) -> AsyncGenerator[None]:
-    """Have the filler spoken once, if the block takes longer than it waits.
+def _words(argument: object) -> str:
+    """Return an argument as the text it should have been; LLMs don't keep to a schema."""
+    if argument is None:
+        return ""
+    words = argument if isinstance(argument, str) else json.dumps(argument, default=str)
+    return words[:LONGEST]
 
-    Whoever starts to speak interrupts the tool, and the filler with it.
-    """
-    if filler is None:
-        yield
-        return
 
-    async def speak() -> None:
-        await asyncio.sleep(filler.after)
-        await speaker.queue_frame(TTSSpeakFrame(filler.say, append_to_context=False))
+class _Filler:
+    """Words for a caller who waits: said once, however many calls of the tool run at once."""
 
-    speaking = asyncio.create_task(speak(), name="filler")
-    try:
-        yield
-    finally:
-        speaking.cancel()
-        await asyncio.wait({speaking}, timeout=1)
+    def __init__(self, recipe: Filler | None) -> None:
+        self._recipe = recipe
+        self._waiting = 0
+        self._speaking: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def meanwhile(self, llm: LLMService) -> AsyncGenerator[None]:
+        """Speak if the block takes longer than the filler waits.
+
+        Whoever starts to speak interrupts the tool, and the filler with it.
+        """
+        if self._speaking is None and self._recipe is not None:
+            self._speaking = asyncio.create_task(_speak(self._recipe, llm), name="filler")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            speaking = self._speaking
+            if speaking is not None and not self._waiting:
+                self._speaking = None
+                speaking.cancel()
+                await asyncio.wait({speaking}, timeout=1)
+
+
+async def _speak(filler: Filler, llm: LLMService) -> None:
+    await asyncio.sleep(filler.after)
+    # From the LLM's place, where nothing that was said before an interruption can wait.
+    await llm.push_frame(TTSSpeakFrame(filler.say, append_to_context=False))

@@ -9,9 +9,11 @@ answer: one job at a time, in the order in which they came.
 import asyncio
 import contextlib
 import functools
+import json
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from loguru import logger
@@ -19,6 +21,7 @@ from pipecat.bus import (
     BusJobCancelMessage,
     BusJobRequestMessage,
     BusJobResponseMessage,
+    BusJobResponseUrgentMessage,
     BusMessage,
 )
 from pipecat.pipeline.job_context import (
@@ -52,6 +55,10 @@ COST = "cost_usd"
 PROGRESS, TOOL_CALL = "progress", "tool_call"
 """The types of update that our kinds send: `text`; or `name`, `args`, `tool_call_id`, and
 `result` once there is one."""
+
+
+RESPONSES = (BusJobResponseMessage, BusJobResponseUrgentMessage)
+FAILURES = (JobStatus.FAILED, JobStatus.ERROR)
 
 
 class JobFailed(Exception):
@@ -92,7 +99,25 @@ class JobsEnd(BaseWorker):
             if not self.active:
                 await self._refuse(message, f"{self.name} is not active")
                 return
+        elif isinstance(message, RESPONSES) and message.status in FAILURES:
+            message = _with_reason(message)
         await super().on_bus_message(message)
+
+    async def send_job_response(
+        self,
+        job_id: str,
+        response: dict[str, Any] | None = None,
+        *,
+        status: JobStatus = JobStatus.COMPLETED,
+        urgent: bool = False,
+    ) -> None:
+        """Answer a job, unless it has been answered.
+
+        A handler that is cancelled may still give an answer, or raise; Pipecat then answers
+        the job once more and would stumble over that.
+        """
+        if job_id in self.active_jobs:
+            await super().send_job_response(job_id, response, status=status, urgent=urgent)
 
     def job(
         self, worker_name: str, *, params: JobParams | None = None, **deprecated: Any
@@ -165,22 +190,17 @@ class JobsEnd(BaseWorker):
         if len(self._cancelled_jobs) > CANCELS:
             self._cancelled_jobs.popitem(last=False)
 
-    async def _refuse(
-        self, job: BusJobRequestMessage, why: str, status: JobStatus = JobStatus.FAILED
-    ) -> None:
-        """Answer a job by an error, unless it has been answered already."""
-        if job.job_id in self.active_jobs:
-            await self.send_job_response(job.job_id, {ERROR: why}, status=status)
-        elif not self.active:
-            await self.send_bus_message(
-                BusJobResponseMessage(
-                    source=self.name,
-                    target=job.source,
-                    job_id=job.job_id,
-                    response={ERROR: why},
-                    status=status,
-                )
+    async def _refuse(self, job: BusJobRequestMessage, why: str) -> None:
+        """Answer a job that was never begun by an error."""
+        await self.send_bus_message(
+            BusJobResponseMessage(
+                source=self.name,
+                target=job.source,
+                job_id=job.job_id,
+                response={ERROR: why},
+                status=JobStatus.FAILED,
             )
+        )
 
     async def _answered(
         self, handler: Callable[[BusJobRequestMessage], Awaitable[None]], job: BusJobRequestMessage
@@ -189,11 +209,13 @@ class JobsEnd(BaseWorker):
         try:
             await handler(job)
         except JobFailed as failure:
-            await self._refuse(job, str(failure))
+            told = {ERROR: str(failure)}
+            await self.send_job_response(job.job_id, told, status=JobStatus.FAILED)
         except Exception as error:
             kind = type(error).__name__  # its text may hold a key or a password
             logger.opt(exception=error).error(f"a job of {self.name} raised {kind}")
-            await self._refuse(job, f"{self.name} failed: {kind}", JobStatus.ERROR)
+            told = {ERROR: f"{self.name} failed: {kind}"}
+            await self.send_job_response(job.job_id, told, status=JobStatus.ERROR)
 
 
 class Answering(JobsEnd):
@@ -244,8 +266,7 @@ class Answering(JobsEnd):
                 response = await self.answer(job)
         finally:
             self._waiting -= 1
-        if job.job_id in self.active_jobs:
-            await self.send_job_response(job.job_id, response)
+        await self.send_job_response(job.job_id, response)
 
 
 def question_of(job: BusJobRequestMessage) -> str:
@@ -254,6 +275,25 @@ def question_of(job: BusJobRequestMessage) -> str:
     if len(payload) == 1:
         return str(next(iter(payload.values())))
     return "\n".join(f"{name}: {value}" for name, value in payload.items())
+
+
+def as_json(value: object) -> Any:
+    """Return a value as JSON can have it; a worker of somebody else's may send anything."""
+    try:
+        return json.loads(json.dumps(value, default=str, skipkeys=True))
+    except (ValueError, RecursionError):  # it holds itself, or is nested without end
+        return {ERROR: "it can't be put in words"}
+
+
+def _with_reason(
+    message: BusJobResponseMessage | BusJobResponseUrgentMessage,
+) -> BusJobResponseMessage | BusJobResponseUrgentMessage:
+    """Return a failure that tells so in its response, all that a job group keeps of it."""
+    response: object = message.response
+    told = response if isinstance(response, dict) else {}
+    if ERROR in told:
+        return message
+    return replace(message, response={**told, ERROR: f"it answered: {message.status}"})
 
 
 def with_ending_jobs(worker_class: type[BaseWorker]) -> type[BaseWorker]:
@@ -297,9 +337,12 @@ class _Ends:
         return self
 
     async def __anext__(self) -> Any:
-        if self._over:
-            raise StopAsyncIteration
-        return await self._context.__anext__()
+        if not self._over:
+            try:
+                return await self._context.__anext__()
+            except StopAsyncIteration:  # a second iteration would wait for ever
+                self._over = True
+        raise StopAsyncIteration
 
     async def __aexit__(self, *raised: Any) -> bool:
         try:

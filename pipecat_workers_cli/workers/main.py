@@ -231,8 +231,8 @@ class MainWorker(JobsEnd, PipelineWorker):
         if not isinstance(message, BusFrameMessage):
             if self._line.on_bus is not None:
                 self._line.on_bus(message)
-            if isinstance(message, BusJobUpdateMessage):
-                await self._announce_tool(message.update or {})
+            if isinstance(message, BusJobUpdateMessage) and isinstance(message.update, dict):
+                await self._announce_tool(message.update)
             elif isinstance(message, BusWorkerLocalErrorMessage):
                 frame = ErrorFrame(message.error, category=ErrorCategory.APPLICATION)
                 frame.metadata[FROM_WORKER] = message.source
@@ -283,9 +283,9 @@ class MainWorker(JobsEnd, PipelineWorker):
             self._ending_task = self.create_task(ending, "ending")
 
     async def _speak(self, text: str) -> None:
-        if self._line.tts is not None:
+        if self._line.tts is not None or self.agent == self.name:
             await self.queue_frame(TTSSpeakFrame(text, append_to_context=False))
-        elif self.agent not in (None, self.name):
+        elif self.agent is not None:
             await self.send_bus_message(
                 BusTTSSpeakMessage(
                     source=self.name, target=self.agent, text=text, append_to_context=False

@@ -1,8 +1,9 @@
 """Workers on a bus of their own, and what arrives at the main worker's end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from pipecat.bus import (
     BusActivateWorkerMessage,
@@ -10,8 +11,19 @@ from pipecat.bus import (
     BusMessage,
     BusTTSSpeakMessage,
 )
-from pipecat.frames.frames import Frame, StartFrame
+from pipecat.frames.frames import (
+    Frame,
+    FunctionCallFromLLM,
+    LLMContextFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    StartFrame,
+)
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.llm_service import LLMService
+from pipecat.services.settings import LLMSettings
 from pipecat.workers.base_worker import BaseWorker
 
 from pipecat_workers_cli.buses.local import LocalBus
@@ -52,6 +64,54 @@ class Frames:
     async def first(self, kind: type[Frame]) -> Frame:
         await self.until(lambda: self.of(kind))
         return self.of(kind)[0]
+
+
+UNSET = (
+    "model system_instruction temperature max_tokens top_p top_k frequency_penalty"
+    " presence_penalty seed user_turn_completion_config"
+)
+SETTINGS = LLMSettings(
+    **dict.fromkeys(UNSET.split()),
+    filter_incomplete_user_turns=False,
+    use_provider_thinking_default=False,
+)
+ToolCall = dict[str, Any]
+
+
+class RehearsedLLM(LLMService):
+    """Gives one response after the other: texts, tool calls, and lists of calls made at once."""
+
+    def __init__(self, *responses: Sequence[str | ToolCall | list[ToolCall]]) -> None:
+        super().__init__(settings=SETTINGS)
+        self._responses = list(responses)
+        self._calls = 0
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if not isinstance(frame, LLMContextFrame):
+            await self.push_frame(frame, direction)
+            return
+        await self.push_frame(LLMFullResponseStartFrame())
+        parts = self._responses.pop(0) if self._responses else ["Nothing more was rehearsed."]
+        for part in parts:
+            if isinstance(part, str):
+                await self.push_frame(LLMTextFrame(part))
+            else:
+                await self._call(part if isinstance(part, list) else [part], frame.context)
+        await self.push_frame(LLMFullResponseEndFrame())
+
+    async def _call(self, calls: list[ToolCall], context: LLMContext) -> None:
+        made: list[FunctionCallFromLLM] = []
+        for call in calls:
+            self._calls += 1
+            id = f"{self.name}-{self._calls}"
+            made.append(FunctionCallFromLLM(context=context, tool_call_id=id, **call))
+        await self.run_function_calls(made)
+
+
+def tool(name: str, **arguments: Any) -> ToolCall:
+    """Word a call of a tool, for `RehearsedLLM`."""
+    return {"function_name": name, "arguments": arguments}
 
 
 class Bench:

@@ -1,17 +1,12 @@
 """An agent: whom it may hand the call to, what it answers once, how it says goodbye."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from pipecat.bus import BusActivateWorkerMessage, BusEndMessage, BusFrameMessage
 from pipecat.frames.frames import (
     Frame,
-    FunctionCallFromLLM,
     LLMContextFrame,
-    LLMFullResponseEndFrame,
-    LLMFullResponseStartFrame,
     LLMMessagesAppendFrame,
     LLMSetToolsFrame,
     LLMTextFrame,
@@ -19,53 +14,15 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
-from pipecat.services.llm_service import LLMService
-from pipecat.services.settings import LLMSettings
 
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.recipe.model import Rule
 from pipecat_workers_cli.workers.agent import Agent
 from pipecat_workers_cli.workers.cues import opening_cue, transfer_cue
-from tests.workers.conftest import Frames, agent, bench
+from tests.workers.conftest import Frames, RehearsedLLM, agent, bench, tool
 
 UP, DOWN = FrameDirection.UPSTREAM, FrameDirection.DOWNSTREAM
-UNSET = (
-    "model system_instruction temperature max_tokens top_p top_k frequency_penalty"
-    " presence_penalty seed user_turn_completion_config"
-)
-SETTINGS = LLMSettings(
-    **dict.fromkeys(UNSET.split()),
-    filter_incomplete_user_turns=False,
-    use_provider_thinking_default=False,
-)
-
-
-class RehearsedLLM(LLMService):
-    """Gives one response after the other: texts, and dicts that are tool calls."""
-
-    def __init__(self, *responses: Sequence[str | dict[str, Any]]) -> None:
-        super().__init__(settings=SETTINGS)
-        self._responses = list(responses)
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        if not isinstance(frame, LLMContextFrame):
-            await self.push_frame(frame, direction)
-            return
-        await self.push_frame(LLMFullResponseStartFrame())
-        parts = self._responses.pop(0) if self._responses else ["Nothing more was rehearsed."]
-        for part in parts:
-            if isinstance(part, str):
-                await self.push_frame(LLMTextFrame(part))
-            else:
-                call = FunctionCallFromLLM(context=frame.context, tool_call_id="1", **part)
-                await self.run_function_calls([call])
-        await self.push_frame(LLMFullResponseEndFrame())
-
-
-def tool(name: str, **arguments: str) -> dict[str, Any]:
-    return {"function_name": name, "arguments": arguments}
 
 
 def said(output: Frames) -> list[str]:
