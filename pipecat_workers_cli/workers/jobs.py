@@ -34,7 +34,6 @@ from pipecat.pipeline.job_context import (
     JobStatus,
     resolve_job_params,
 )
-from pipecat.pipeline.worker import PipelineWorker
 from pipecat.registry.types import WorkerReadyData
 from pipecat.workers.base_worker import BaseWorker
 
@@ -75,6 +74,9 @@ class JobsEnd(BaseWorker):
     cancelled, and is answered by an error if its handler raises. A job it gives has a
     timeout, ends within a second if nobody of that name is there, and can be iterated over
     even if it is already answered.
+
+    Attributes:
+        has_stopped: Whether it is over; whoever asks it waits in vain.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -82,6 +84,12 @@ class JobsEnd(BaseWorker):
         super().__init__(*args, **kwargs)
         self._cancelled_jobs: OrderedDict[str, None] = OrderedDict()
         self._arrivals: dict[str, asyncio.Event] = {}
+        self.has_stopped = False
+
+    async def stop(self) -> None:
+        """Stop as any worker does: jobs under way are cancelled, those it has are answered."""
+        self.has_stopped = True
+        await super().stop()
 
     def accepts_bus_message(self, message: BusMessage) -> bool:
         """Take a job even while inactive: somebody waits for an answer to it."""
@@ -161,7 +169,7 @@ class JobsEnd(BaseWorker):
     def _has_left(self, name: str) -> bool:
         """Tell of a worker of this runner that it stopped; the registry still lists it."""
         worker = self.worker_runner.get_worker(name)
-        return isinstance(worker, PipelineWorker) and worker.has_finished()
+        return isinstance(worker, JobsEnd) and worker.has_stopped
 
     async def _wait_workers_ready(self, worker_names: list[str]) -> asyncio.Future[Any]:
         """Pipecat's own adds a watcher for each job and never takes one away.
