@@ -25,6 +25,7 @@ from pipecat_workers_cli.workers.tools import (
     REASON,
     Spoken,
     Tool,
+    ToolCalls,
     answer_goodbye,
     register,
 )
@@ -41,6 +42,7 @@ class TakesCall(JobsEnd, LLMWorker):
     _transfers: Mapping[str, str] = {}
     _more_tools: Sequence[Tool] = ()
     _spoken: Spoken | None = None
+    _calls: ToolCalls | None = None
     _user_turn_came = False
 
     def equip(self, *, transfers: Mapping[str, str], tools: Sequence[Tool]) -> None:
@@ -54,7 +56,7 @@ class TakesCall(JobsEnd, LLMWorker):
         self._transfers = dict(transfers)
         self._more_tools = tuple(tools)
         self._spoken = Spoken(self.llm)
-        register(tools, self.llm)
+        self._calls = register(tools, self.llm)
 
     def build_tools(self) -> list[Any]:
         """Return what the LLM is told of; the handlers of our two are the `@tool` methods."""
@@ -97,6 +99,8 @@ class TakesCall(JobsEnd, LLMWorker):
         if await self.absent([agent]):
             await params.result_callback({"error": f"{agent} is not there now; go on yourself"})
             return
+        if self._calls is not None:
+            await self._calls.give_up()
         # The next agent answers, so this one's LLM must not run on the result too.
         await params.result_callback({"transferred_to": agent}, properties=DONE)
         cue = transfer_cue(source=self.name, reason=reason)
@@ -114,6 +118,8 @@ class TakesCall(JobsEnd, LLMWorker):
             params: The function call.
             reason: Why, in a few words.
         """
+        if self._calls is not None:
+            await self._calls.give_up()
         await answer_goodbye(params, spoke=bool(self._spoken))
         await self.end(reason=reason)
 

@@ -35,7 +35,7 @@ class TalkingMain(MainWorker):
             tools: What the LLM may call besides `end_conversation`.
         """
         tools = [Tool(END_SCHEMA, self._end_conversation), *tools]
-        register(tools, llm)
+        self._calls = register(tools, llm)
         self._opening = opening
         self._spoken = Spoken(llm)
         schema = ToolsSchema(standard_tools=[tool.schema for tool in tools])
@@ -53,5 +53,6 @@ class TalkingMain(MainWorker):
             await self.queue_frame(LLMMessagesAppendFrame(cues, run_llm=True))
 
     async def _end_conversation(self, params: FunctionCallParams) -> None:
+        await self._calls.give_up()
         await answer_goodbye(params, spoke=bool(self._spoken))
         await self.end(reason=str(params.arguments.get("reason") or "goodbye"))

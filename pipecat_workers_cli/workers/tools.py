@@ -1,11 +1,15 @@
 """Tools of an LLM: what it is told of each, and what runs when it calls one."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial, update_wrapper
+from typing import Any
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import (
     Frame,
+    FunctionCallCancelFrame,
     FunctionCallResultProperties,
     LLMContextFrame,
     LLMTextFrame,
@@ -17,6 +21,8 @@ from pipecat_workers_cli.recipe.names import END
 
 REASON = {"type": "string", "description": "why, in a few words"}
 DONE = FunctionCallResultProperties(run_llm=False)
+SPEAK = FunctionCallResultProperties(run_llm=True)  # even if other calls are still running
+GIVE_UP_WITHIN = 2.0  # seconds a call may take to clean up
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +46,46 @@ class Tool:
         return self.schema.name
 
 
-def register(tools: Iterable[Tool], llm: LLMService) -> None:
+def register(tools: Iterable[Tool], llm: LLMService) -> "ToolCalls":
     """Let an LLM's calls run; an interruption cancels them, unless `@tool_options` says no."""
+    calls = ToolCalls(llm)
     for tool in tools:
-        llm.register_function(tool.name, tool.run, timeout_secs=tool.timeout)
+        # With what Pipecat's `tool_options` noted on it.
+        run = update_wrapper(partial(calls.follow, tool.run), tool.run)
+        llm.register_function(tool.name, run, timeout_secs=tool.timeout)
+    return calls
+
+
+class ToolCalls:
+    """The calls of an LLM's tools that are running."""
+
+    def __init__(self, llm: LLMService) -> None:
+        """Begin with none."""
+        self._llm = llm
+        self._running: dict[str, tuple[str, asyncio.Task[Any] | None]] = {}
+
+    async def follow(
+        self, run: Callable[[FunctionCallParams], Awaitable[None]], params: FunctionCallParams
+    ) -> None:
+        """Run a call."""
+        self._running[params.tool_call_id] = (params.function_name, asyncio.current_task())
+        try:
+            await run(params)
+        finally:
+            self._running.pop(params.tool_call_id, None)
+
+    async def give_up(self) -> None:
+        """Cancel all calls but the one that this is called from, and say so in the pipeline.
+
+        What an LLM has called besides a goodbye or a transfer would else go on for an agent
+        who no longer has the call, and count as running for ever.
+        """
+        for id, (name, task) in list(self._running.items()):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+                await asyncio.wait({task}, timeout=GIVE_UP_WITHIN)
+                frame = {"function_name": name, "tool_call_id": id}
+                await self._llm.broadcast_frame(FunctionCallCancelFrame, **frame)
 
 
 END_SCHEMA = FunctionSchema(
@@ -67,7 +109,8 @@ async def answer_goodbye(params: FunctionCallParams, *, spoke: bool) -> None:
     if spoke:
         await params.result_callback({"ended": True}, properties=DONE)
     else:  # the goodbye is the LLM's answer to this result
-        await params.result_callback({"ending": True, "now": "say goodbye in one sentence"})
+        told = {"ending": True, "now": "say goodbye in one sentence"}
+        await params.result_callback(told, properties=SPEAK)
 
 
 class Spoken:

@@ -8,7 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from pipecat.bus import BusJobCancelMessage, BusJobRequestMessage, BusJobResponseMessage
+from pipecat.bus import (
+    BusEndMessage,
+    BusJobCancelMessage,
+    BusJobRequestMessage,
+    BusJobResponseMessage,
+)
 from pipecat.frames.frames import InterruptionFrame, LLMMessagesAppendFrame, TTSSpeakFrame
 from pipecat.pipeline.job_context import JobParams, JobStatus
 from pipecat.pipeline.job_decorator import job as job_handler
@@ -32,7 +37,7 @@ from pipecat_workers_cli.workers.jobs import (
 from pipecat_workers_cli.workers.main import Line
 from pipecat_workers_cli.workers.specialist import Specialist
 from pipecat_workers_cli.workers.talking import TalkingMain
-from tests.workers.conftest import Bench, Frames, RehearsedLLM, bench, tool
+from tests.workers.conftest import Bench, Frames, RehearsedLLM, agent, bench, tool
 
 FAST = Filler(say="One moment.", after=0.02)
 
@@ -412,13 +417,41 @@ async def test_two_who_ask_the_same_worker_at_once_get_each_their_own_answer():
 
 async def test_an_agent_has_its_answer_and_its_filler_by_way_of_the_bridge():
     ann, ask = Member("ann"), asks("ann", filler=FAST)
-    agent = Agent("joe", llm=once("wait"), transfers={}, tools=[job_tool(ask, summaries={})])
-    async with bench(agent, ann, opener="joe") as call:
+    joe = Agent("joe", llm=once("wait"), transfers={}, tools=[job_tool(ask, summaries={})])
+    async with bench(joe, ann, opener="joe") as call:
         await call.output.first(TTSSpeakFrame)
         ann.go.set()
         await call.until(lambda: "Here you are." in str(call.main.conversation.get_messages()))
         assert "WAIT" in str(call.main.conversation.get_messages())
         assert [frame.text for frame in call.output.of(TTSSpeakFrame)] == ["One moment."]
+
+
+async def test_what_an_agent_asked_besides_handing_the_call_over_is_given_up():
+    ann, ask = Member("ann"), asks("ann", filler=FAST)
+    transfer = tool("transfer_to_agent", agent="bob", reason="asks for bob")
+    llm = RehearsedLLM([[tool("ask", question="wait"), transfer]], ["Joe again."])
+    joe = Agent("joe", llm=llm, transfers={"bob": ""}, tools=[job_tool(ask, summaries={})])
+    async with bench(joe, agent("bob", Rule(say="Bob here.")), ann, opener="joe") as call:
+        await call.until(lambda: "Bob here." in str(call.main.conversation.get_messages()))
+        assert ann.cancelled == ann.asked
+        assert not joe.job_groups
+        messages = str(call.main.conversation.get_messages())
+        assert "CANCELLED" in messages
+        assert "IN_PROGRESS" not in messages
+        assert "Joe again." not in messages
+        assert not call.output.of(TTSSpeakFrame)
+
+
+async def test_what_was_asked_besides_saying_goodbye_is_given_up_and_goodbye_is_said():
+    ann = Member("ann")
+    goodbye = tool("end_conversation", reason="all is said")
+    llm = RehearsedLLM([[tool("ask", question="wait"), goodbye]], ["Goodbye!"])
+    async with talk(ann, llm=llm, ask=asks("ann", filler=FAST)) as call:
+        await call.say("Bye.")
+        await call.until(lambda: call.sent(BusEndMessage))
+        assert call.words() == "Goodbye!"
+        assert ann.cancelled == ann.asked
+        assert not call.main.job_groups
 
 
 class Stubborn(Answering, BaseWorker):
