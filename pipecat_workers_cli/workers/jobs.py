@@ -99,9 +99,11 @@ class JobsEnd(BaseWorker):
 
     async def on_bus_message(self, message: BusMessage) -> None:
         """Handle a message, unless it is a job that can't or must not run."""
-        if isinstance(message, BusJobCancelMessage) and message.target == self.name:
+        if message.target != self.name:
+            pass  # most are: every worker is shown every message
+        elif isinstance(message, BusJobCancelMessage):
             self._note_cancelled(message)
-        elif isinstance(message, BusJobRequestMessage) and message.target == self.name:
+        elif isinstance(message, BusJobRequestMessage):
             if message.job_id in self._cancelled_jobs:
                 return  # whoever asked has given up, and waits for nothing
             if not self.active:
