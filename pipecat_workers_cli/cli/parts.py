@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WIDE = 130  # columns from which what was said stands beside the counts, not below them
 MOST_LINES = 4  # of one message
+MOST_JOBS = 5  # that have their line before any other part gets more
 QUIET_AFTER = 5.0  # seconds without a message, after which an edge is drawn faintly
 
 TITLE = "bold"
@@ -169,7 +170,14 @@ def jobs_part(snapshot: "Snapshot", width: int) -> Part:
 
     heads = f"{fit('from', end)}   {fit('to', end)} {fit('state', state)}"
     columns = ((heads, FAINT), (fit("age", age, right=True), FAINT))
-    return Part("jobs", columns, tuple(map(row, snapshot.jobs)), 2, name)
+    return Part("jobs", columns, tuple(map(row, snapshot.jobs)), _jobs_at_least(snapshot), name)
+
+
+def _jobs_at_least(snapshot: "Snapshot") -> int:
+    """Return how many jobs are to be seen: those of the groups that run, or of the latest."""
+    open_groups = {job.id for job in snapshot.jobs if job.running}
+    groups = open_groups or {job.id for job in snapshot.jobs[:1]}
+    return min(MOST_JOBS, max(2, sum(job.id in groups for job in snapshot.jobs)))
 
 
 def calls_part(snapshot: "Snapshot", width: int) -> Part:

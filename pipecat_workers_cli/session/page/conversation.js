@@ -2,6 +2,7 @@
 
 import { Transcript } from "./transcript.js";
 
+const MOST_TOLD = 300; // characters of a job's answer; whoever asked speaks of it anyway
 const SAME_ERROR_MS = 3000; // one failure may reach us twice, by RTVI and as an entry
 
 export class Conversation {
@@ -115,7 +116,7 @@ export class Conversation {
   #job(entry) {
     this.#on.crew.job(entry);
     if (entry.state === "update") return;
-    const text = `job for ${entry.name}: ${entry.state}`;
+    const text = jobTold(entry);
     const key = `${entry.id} ${entry.name}`; // the workers of a job group share an id
     const note = this.#jobs.get(key);
     if (note) note.textContent = text;
@@ -139,4 +140,11 @@ export class Conversation {
     this.#show("listening"); // no answer will come
     this.#transcript.note("error", text);
   }
+}
+
+/** Words what has become of a job: the answer, or why there is none, as far as it is known. */
+function jobTold({ name, state, text }) {
+  if (!text) return `job for ${name}: ${state}`;
+  const told = text.length > MOST_TOLD ? `${text.slice(0, MOST_TOLD)}…` : text;
+  return state === "completed" ? `${name} answers: ${told}` : `job for ${name}: ${state}, ${told}`;
 }
