@@ -174,10 +174,9 @@ def jobs_part(snapshot: "Snapshot", width: int) -> Part:
 
 
 def _jobs_at_least(snapshot: "Snapshot") -> int:
-    """Return how many jobs are to be seen: those of the groups that run, or of the latest."""
-    open_groups = {job.id for job in snapshot.jobs if job.running}
-    groups = open_groups or {job.id for job in snapshot.jobs[:1]}
-    return min(MOST_JOBS, max(2, sum(job.id in groups for job in snapshot.jobs)))
+    """Return how many jobs are to be seen: the first one's whole group, which is the latest."""
+    latest = {job.id for job in snapshot.jobs[:1]}
+    return min(MOST_JOBS, max(2, sum(job.id in latest for job in snapshot.jobs)))
 
 
 def calls_part(snapshot: "Snapshot", width: int) -> Part:

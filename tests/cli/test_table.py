@@ -191,6 +191,19 @@ def test_what_a_worker_measures_is_a_line_with_its_least_most_and_latest(size):
         assert f"{title} " in "\n".join(lines)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+def test_each_member_of_a_job_group_is_to_be_seen_with_its_state(size):
+    states = {"advocate": "started", "critic": "update", "analyst": "completed"}
+    jobs = tuple(
+        JobView("7f3a90c2-1111", "c0", "moderator", name, state, 1.5, state != "completed")
+        for name, state in states.items()
+    )
+    snapshot = replace(snapshot_of(1, name="moderator"), jobs=jobs)
+    lines = lines_of(render_table(snapshot, HEADER, *size), *size)
+    for name, state in states.items():
+        assert any(re.match(f"7f3a90c2 .*→ {name} .*{state} +1.5 s", line) for line in lines)
+
+
 def test_the_latest_figures_are_drawn_when_the_line_is_too_short_for_all():
     lines = lines_of(render_table(measured(1, values=range(500)), HEADER, 80, 24), 80)
     (row,) = [line for line in lines if "temperature" in line]
