@@ -56,7 +56,11 @@ class WordsCall:
 
 @asynccontextmanager
 async def open_words_call(
-    recipe: str, *, sets: tuple[str, ...] = (), everything: list[Entry] | None = None
+    recipe: str,
+    *,
+    sets: tuple[str, ...] = (),
+    everything: list[Entry] | None = None,
+    idle_timeout: float = 30,
 ) -> AsyncIterator[WordsCall]:
     """Open a call in words by a shipped recipe's name or a path.
 
@@ -67,7 +71,7 @@ async def open_words_call(
     tap.subscribe(entries.append)
     if everything is not None:
         tap.watch(everything.extend)
-    opened = open_call(plan, transport, tap=tap, idle_timeout=30, has_client=False)
+    opened = open_call(plan, transport, tap=tap, idle_timeout=idle_timeout, has_client=False)
     async with tap.collecting(), opened as call:
         yield WordsCall(call, transport, entries)
 

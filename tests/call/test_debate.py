@@ -306,6 +306,14 @@ async def test_a_caller_who_hangs_up_in_the_middle_of_a_round_leaves_nothing_beh
     assert call.entries[-1].event == "end"
 
 
+async def test_a_call_in_which_nobody_says_anything_ends(panel):
+    before = asyncio.all_tasks()
+    async with open_words_call(panel, idle_timeout=0.5) as call:
+        assert bots(await call.say("ping")) == ["pong"]
+        await asyncio.wait_for(call.call.ended.wait(), 5)
+    assert asyncio.all_tasks() == before
+
+
 AGENTS = """
 name = "desk"
 [main]
