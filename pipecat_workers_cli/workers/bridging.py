@@ -55,10 +55,13 @@ class AgentBridge(BusBridgeProcessor):
         self.agent: str | None = None
         self._to_agent = bus
         self._source = worker_name
+        self._probes: dict[tuple[int, FrameDirection], PipelineFlushFrame] = {}
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Send a frame to the agent, or keep it in this pipeline, or both."""
         if isinstance(frame, TO_AGENT) and self.agent is not None:
+            if isinstance(frame, PipelineFlushFrame) and frame.origin == self._source:
+                self._probes[frame.flush_id, direction] = frame
             await super().process_frame(frame, direction)
             return
         await FrameProcessor.process_frame(self, frame, direction)
@@ -70,16 +73,31 @@ class AgentBridge(BusBridgeProcessor):
     async def on_bus_message(self, message: BusMessage) -> None:
         """Follow who is active; let the active agent's frames into the pipeline."""
         if isinstance(message, BusActivateWorkerMessage):
-            self.agent = message.target
+            await self._follow(message.target)
         elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self.agent:
-            self.agent = None
+            await self._follow(None)
         elif (
             isinstance(message, BusFrameMessage)
             and message.source == self.agent
             and not isinstance(message.frame, COPIED_TO_AGENT)
         ):
             message.frame.metadata[FROM_WORKER] = message.source
+            if isinstance(message.frame, PipelineFlushFrame):
+                self._probes.pop((message.frame.flush_id, message.direction), None)
             await super().on_bus_message(message)
+
+    async def _follow(self, agent: str | None) -> None:
+        """Note who has the call; take up the probes that the agent before it may never return.
+
+        An agent that is asleep drops what reaches it, and this worker would wait ten seconds
+        for its probe, the caller's turn with it.
+        """
+        if agent == self.agent:
+            return
+        self.agent = agent
+        probes, self._probes = self._probes, {}
+        for (_, direction), probe in probes.items():
+            await self.push_frame(probe, direction)
 
 
 class BridgingMain(MainWorker):

@@ -5,7 +5,7 @@ import time
 from itertools import permutations
 
 import pytest
-from pipecat.bus import BusEndMessage
+from pipecat.bus import BusDeactivateWorkerMessage, BusEndMessage
 from pipecat.frames.frames import (
     AudioRawFrame,
     BotStartedSpeakingFrame,
@@ -15,6 +15,7 @@ from pipecat.frames.frames import (
     LLMConfigureOutputFrame,
     LLMContextFrame,
     LLMTextFrame,
+    PipelineFlushFrame,
     StartFrame,
     TranscriptionFrame,
     UserAudioRawFrame,
@@ -185,3 +186,12 @@ async def test_trouble_that_may_pass_is_told_of_once_in_a_while_and_ends_nothing
         await pipeline.until(pipeline.said)
         assert pipeline.said() == [APOLOGY]
         assert not pipeline.sent(BusEndMessage)
+
+
+async def test_a_probe_that_a_leaving_agent_keeps_does_not_hold_up_the_callers_turn():
+    async with bench(opener="nobody") as pipeline:
+        await pipeline.activate("ann")  # who takes what she is sent, and returns nothing
+        flushing = asyncio.create_task(pipeline.main.flush_pipeline())
+        await pipeline.until(lambda: pipeline.crossed(PipelineFlushFrame))
+        await pipeline.bus.send(BusDeactivateWorkerMessage(source="ann", target="ann"))
+        assert await asyncio.wait_for(flushing, 2)
