@@ -98,6 +98,7 @@ class CallOptions:
         max_calls: Calls at once in this process; None takes what the slowest of the
             chosen services bears.
         log_file: Where logs go; None means stderr, or a file while a table is drawn.
+        detach: Whether to run in the background.
     """
 
     services: ServiceOptions = field(default_factory=ServiceOptions)
@@ -111,3 +112,4 @@ class CallOptions:
     idle_timeout: float = 300.0
     max_calls: int | None = None
     log_file: Path | None = None
+    detach: bool = False

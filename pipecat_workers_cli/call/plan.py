@@ -95,6 +95,10 @@ class Plan:
         workers = tuple(replace(worker, tts=None, voice=None) for worker in self.workers)
         return replace(self, tts=None, voice=None, workers=workers)
 
+    def in_words(self) -> "Plan":
+        """Return the same plan with nobody heard or speaking, for a call in words."""
+        return replace(self.without_voices(), stt=None)
+
 
 def plan_call(
     loaded: LoadedRecipe,
@@ -141,7 +145,7 @@ def plan_call(
         loaded, stt, llm, *speaking(None), tuple(workers), trust=trust, profile=services.profile
     )
     if not speech:
-        return replace(plan.without_voices(), stt=None)
+        return plan.in_words()
     if main.tts_per_worker and llm is None:  # one that talks itself has the voice anyway
         return replace(plan, tts=None, voice=None)
     return replace(plan, workers=plan.without_voices().workers)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from loguru import logger
 from pipecat.bus import BusCancelMessage, BusEndMessage, BusMessage, WorkerBus
+from pipecat.frames.frames import InputTransportMessageFrame
 from pipecat.transports.base_transport import BaseTransport
 from pipecat.workers.base_worker import BaseWorker
 from pipecat.workers.runner import WorkerRunner
@@ -17,6 +18,7 @@ from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.log import CallLog
 from pipecat_workers_cli.call.plan import Plan, introduce
 from pipecat_workers_cli.traffic.tap import Tap
+from pipecat_workers_cli.transports.console import text_turn
 from pipecat_workers_cli.workers.main import Line, MainWorker
 
 STOP_WITHIN = 4.0  # seconds; a process must be out within 5 s of a signal
@@ -46,6 +48,11 @@ class Call:
         if not self.ended.is_set():
             self.reason = reason
             self.ended.set()
+
+    async def say(self, text: str) -> None:
+        """Say a turn as the caller, in words, however the caller is connected."""
+        self.log.expect_turn()
+        await self.main.queue_frame(InputTransportMessageFrame(message=text_turn(text)))
 
     async def settled(self) -> None:
         """Wait until the latest turn has been answered, or the call has ended instead."""

@@ -19,6 +19,7 @@ from pipecat_workers_cli.cli.doctor import doctor
 from pipecat_workers_cli.cli.eval import evaluate
 from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
 from pipecat_workers_cli.cli.recipe import recipe_app
+from pipecat_workers_cli.cli.sessions import ps, say, stop
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.usage import UsageError, explain_usage
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
@@ -54,6 +55,9 @@ app.command(rich_help_panel="Patterns")(sensor)
 app.command(rich_help_panel="Recipes")(run)
 app.command("eval", rich_help_panel="Recipes")(evaluate)
 app.add_typer(recipe_app, name="recipe", rich_help_panel="Recipes")
+app.command(rich_help_panel="Sessions")(ps)
+app.command(rich_help_panel="Sessions")(say)
+app.command(rich_help_panel="Sessions")(stop)
 app.add_typer(bus_app, name="bus", rich_help_panel="Traffic")
 app.command(rich_help_panel="Tools")(doctor)
 app.command(rich_help_panel="Tools")(completions)
@@ -108,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "--" in words:
         split = words.index("--")
         words, rest = words[:split], words[split + 1 :]
-    terminal = Terminal(runner_args=tuple(rest))
+    terminal = Terminal(words=tuple(words), runner_args=tuple(rest))
     try:
         code = app(words, prog_name="pmw", standalone_mode=False, obj=terminal) or 0
         if sys.stdout is not None:

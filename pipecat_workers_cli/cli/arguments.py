@@ -230,6 +230,12 @@ def call_options(
             show_default="table on a terminal, else off",
         ),
     ] = None,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach", help="Run in the background; print name and log once it is ready."
+        ),
+    ] = False,
     output: OutputOption = Output.TEXT,
     json: Json = False,
     quiet: Quiet = False,
@@ -268,6 +274,7 @@ def call_options(
         output=Output.JSON if json else output,
         idle_timeout=idle_timeout,
         max_calls=max_calls,
+        detach=detach,
     )
 
 

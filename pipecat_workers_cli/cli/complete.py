@@ -28,3 +28,14 @@ def complete_recipe(incomplete: str) -> list[tuple[str, str]]:
 
     names = [name for name in shipped_recipes() if name.startswith(incomplete)]
     return [(name, read_summary(shipped_path(name))) for name in names]
+
+
+def complete_session(incomplete: str) -> list[str]:
+    """Offer this user's sessions."""
+    from pipecat_workers_cli.errors import PmwError
+    from pipecat_workers_cli.session.address import living
+
+    try:
+        return [one.name for one in living() if one.name.startswith(incomplete)]
+    except (PmwError, OSError):
+        return []

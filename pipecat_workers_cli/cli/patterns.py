@@ -191,9 +191,13 @@ def with_sets(options: CallOptions, sets: Mapping[str, object]) -> CallOptions:
 
 def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     """Load, check, and hand over to a session: one call at the console, or a server."""
+    from pipecat_workers_cli.cli.detach import detach, is_detached
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
 
+    if options.detach and not is_detached():
+        detach(terminal, recipe, options)
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until a session takes it over
     load_env(terminal.env_file)
     set_up_logs(terminal.log_level, terminal.log_file)

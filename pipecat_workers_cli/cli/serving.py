@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.cli.detach import announce_ready, is_detached
 from pipecat_workers_cli.cli.keys import restore_terminal, terminal_fd
 from pipecat_workers_cli.cli.sheet import Header
 from pipecat_workers_cli.cli.table import run_lines, run_table
@@ -89,6 +90,7 @@ async def shown_beside(
         return header_of(serving, current.latest, has_keys=has_keys)
 
     terminal.say(banner(header()))
+    announce_ready(serving.name, serving.address)
     stop = asyncio.Event()
     console = terminal.console(stderr=True)
     match shown:
@@ -130,10 +132,16 @@ def header_of(serving: Serving, plan: Plan, *, has_keys: bool) -> Header:
         hash=plan.loaded.hash,
         address=serving.address,
         providers=plan.told(),
-        ending="q or Ctrl-C ends" if has_keys else "Ctrl-C ends",
+        ending=_ending(serving.name, has_keys=has_keys),
         max_calls=serving.max_calls,
         link=serving.link,
     )
+
+
+def _ending(session: str | None, *, has_keys: bool) -> str:
+    if is_detached():
+        return f"pmw stop {session} ends" if session else "SIGTERM ends"
+    return "q or Ctrl-C ends" if has_keys else "Ctrl-C ends"
 
 
 def banner(header: Header) -> str:

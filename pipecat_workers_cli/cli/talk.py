@@ -88,6 +88,7 @@ async def _until_stopped(
                 tap=tap,
                 idle_timeout=options.idle_timeout,
                 wait_for_answers=not person,
+                attachable=options.say is None,
             )
     except asyncio.CancelledError:
         if not stopped:

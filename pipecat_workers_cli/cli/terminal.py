@@ -23,6 +23,7 @@ class Terminal:
     """The options that work everywhere, before and after a command's name.
 
     Attributes:
+        words: What was typed after `pmw`, without what followed `--`.
         runner_args: What followed `--`.
         quiet: Say nothing but results and errors.
         verbose: Log at debug level, and show tracebacks.
@@ -31,6 +32,7 @@ class Terminal:
         env_file: What `--env-file` named.
     """
 
+    words: tuple[str, ...] = ()
     runner_args: tuple[str, ...] = ()
     quiet: bool = False
     verbose: bool = False
@@ -67,7 +69,7 @@ class Terminal:
         return Console(stderr=stderr, highlight=False)
 
     def log_beside_table(self, name: str) -> Path:
-        """Choose a file for the logs of a session that draws a table, and drop the oldest.
+        """Choose a file for the logs of a session that has no terminal for them; drop the oldest.
 
         Where the user's folder for logs can't be written, it is in a temporary one.
         """
@@ -84,12 +86,12 @@ class Terminal:
         else:
             folder = Path(tempfile.mkdtemp(prefix="pmw-"))  # for this user's eyes only
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        return folder / f"{name}-{stamp}.log"
+        return folder / f"{name}-{stamp}-{os.getpid()}.log"
 
 
 def _drop_old_logs(folder: Path, name: str) -> None:
     """Make room for one more log of a recipe; its stamp makes the name's order that of time."""
-    ours = re.compile(re.escape(name) + r"-\d{8}-\d{6}\.log")
+    ours = re.compile(re.escape(name) + r"-\d{8}-\d{6}(-\d+)?\.log")
     with contextlib.suppress(OSError):  # another session may be dropping the same
         logs = sorted(path for path in folder.iterdir() if ours.fullmatch(path.name))
         for path in logs[: -(KEPT_LOGS - 1)]:

@@ -1,11 +1,15 @@
 """A session of one call in words: turns come from a list, a file or a prompt."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call, open_call
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.session.calls import choose
+from pipecat_workers_cli.session.socket import open_socket
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import ConsoleTransport
 
@@ -20,6 +24,7 @@ async def run_console(
     tap: Tap,
     idle_timeout: float,
     wait_for_answers: bool,
+    attachable: bool = False,
 ) -> None:
     """Hold one call in words and return when it is over.
 
@@ -30,13 +35,20 @@ async def run_console(
         idle_timeout: Seconds in which nobody says anything before the call ends.
         wait_for_answers: Send each turn when the one before has been answered; False for
             a person, who may interrupt.
+        attachable: Whether the session has a name by which other commands reach it.
 
     Raises:
         PmwError: A turn got no answer.
     """
     transport = ConsoleTransport()
+    host = _Host(plan.loaded.recipe.name)
     opened = open_call(plan, transport, tap=tap, idle_timeout=idle_timeout, has_client=False)
-    async with tap.collecting(), opened as call:
+    async with (
+        tap.collecting(),
+        open_socket(host, tap) if attachable else nullcontext(),
+        opened as call,
+    ):
+        host.call = call
         if plan.loaded.recipe.main.opening:
             call.log.expect_opening()
             if wait_for_answers:
@@ -47,6 +59,23 @@ async def run_console(
             if wait_for_answers:
                 await _answered(call)
         await transport.hang_up()
+
+
+class _Host:
+    """The session, as whoever attaches to it meets it."""
+
+    address = None
+    max_calls = 1
+
+    def __init__(self, recipe: str) -> None:
+        self.recipe = recipe
+        self.call: Call | None = None
+
+    def stop(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    async def call_for(self, call: str | None) -> Call:
+        return choose([self.call] if self.call else [], call)
 
 
 async def _answered(call: Call) -> None:

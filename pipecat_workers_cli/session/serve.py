@@ -17,7 +17,6 @@ from contextlib import (
     AbstractAsyncContextManager,
     asynccontextmanager,
     redirect_stdout,
-    suppress,
 )
 from types import FrameType
 
@@ -28,11 +27,12 @@ from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments
 from pipecat.runner.utils import create_transport
 
 from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.call.run import STOP_WITHIN, Call, open_call
+from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import ServeOptions
 from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.services.providers import Choice
+from pipecat_workers_cli.session.calls import Calls
 from pipecat_workers_cli.session.client import keep_client_informed
 from pipecat_workers_cli.session.current import CurrentPlan
 from pipecat_workers_cli.session.door import Door
@@ -46,12 +46,12 @@ from pipecat_workers_cli.session.runner import (
     set_bot,
     wants_text,
 )
+from pipecat_workers_cli.session.socket import open_socket
 from pipecat_workers_cli.settings import variable
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.params import transport_params
 
 LEAVE_WITHIN = 4.8  # seconds from a signal to the end of the process, whatever hangs
-STOPPED = "the session stopped"
 CONNECT_WITHIN = 15.0  # seconds from an offer to its connection; Pipecat itself waits 60
 TIDY_AFTER = 0.2  # seconds after the last call, when its workers' last tasks are gone
 LISTEN_EVERY = 0.02  # seconds between looks whether the server listens yet
@@ -70,6 +70,7 @@ class Serving:
         options: Where it listens, and whom it lets in.
         address: Where our page is, to be shown: a page token is left out.
         link: The same with the token, to be opened and never shown.
+        name: What other commands call it, once it serves; None if they can't reach it.
         max_calls: Calls at once; more hear that it is busy.
         lag: Seconds by which the event loop was late when it was last measured.
         aborting: Called before the process leaves at once, to restore the terminal.
@@ -101,6 +102,7 @@ class Serving:
         self.options = options
         self.address = f"{page}#token=…" if options.page_token else page
         self.link = f"{page}#token={options.page_token}" if options.page_token else page
+        self.name: str | None = None
         self.max_calls = max_calls
         self.lag = 0.0
         self.aborting: list[Callable[[], None]] = []
@@ -108,22 +110,29 @@ class Serving:
         self._lags: deque[float] = deque(maxlen=LAGS)
         self._current = current
         self._tap = tap
-        self._idle_timeout = idle_timeout
         self._set_up_logs = set_up_logs
-        self._calls: set[Call] = set()
-        self._held = 0
-        self._nobody = asyncio.Event()
-        self._nobody.set()
+        self._calls = Calls(current, tap, idle_timeout=idle_timeout, when_empty=self._tidy_soon)
         self._on_signal: Callable[[int, FrameType | None], None] | None = None
         self._models: asyncio.Task[None] | None = None
         self._models_of: tuple[Choice, ...] = ()
+
+    @property
+    def recipe(self) -> str:
+        """The name of what it runs."""
+        return self._current.latest.loaded.recipe.name
+
+    @property
+    def providers(self) -> str:
+        """Who hears, thinks and speaks, and why these."""
+        return self._current.latest.told()
 
     def busy(self) -> bool:
         """Say whether one more call would be too many, by count or by the loop's lag."""
         if self.signal is not None:
             return True
         stutters = len(self._lags) == LAGS and min(self._lags) > LAG_BUSY
-        return self._held >= self.max_calls or (self._held > 0 and stutters)
+        held = self._calls.held
+        return held >= self.max_calls or (held > 0 and stutters)
 
     def stop(self) -> None:
         """End the session as SIGTERM does, unless it is ending already."""
@@ -132,8 +141,7 @@ class Serving:
 
     async def emptied(self, *, within: float) -> None:
         """Wait until no call is held, or until `within` seconds are over."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._nobody.wait(), within)
+        await self._calls.emptied(within=within)
 
     async def keep_sigint(self) -> None:
         """Take SIGINT back from whoever in this event loop takes it next; returns when done.
@@ -157,33 +165,31 @@ class Serving:
 
     async def bot(self, runner_args: RunnerArguments) -> None:
         """Hold one call; Pipecat's runner runs this for each caller."""
-        self._held += 1
-        self._nobody.clear()
-        try:
-            plan = await self._current.renew()
-            # Shielded: a caller who gives up must not cancel the loading for all.
-            await asyncio.shield(self._load_models(plan))
-            transport = await create_transport(runner_args, transport_params())
-            if wants_text(runner_args):
-                plan = plan.without_voices()
-            opened = open_call(plan, transport, tap=self._tap, idle_timeout=self._idle_timeout)
-            async with opened as call, keep_client_informed(call, plan, self._tap):
-                self._calls.add(call)
-                if self.signal is not None:  # it came while this call was being opened
-                    call.end(STOPPED)
-                try:
+        with self._calls.room():
+            try:
+                plan = await self._current.renew()
+                # Shielded: a caller who gives up must not cancel the loading for all.
+                await asyncio.shield(self._load_models(plan))
+                transport = await create_transport(runner_args, transport_params())
+                if wants_text(runner_args):
+                    plan = plan.without_voices()
+                async with (
+                    self._calls.open(plan, transport) as call,
+                    keep_client_informed(call, plan, self._tap),
+                ):
                     await self._hold(call, runner_args)
-                finally:
-                    self._calls.discard(call)
-        except PmwError as error:
-            logger.error(f"a call could not begin: {error.what} ({error.mend})")
-        except (TimeoutError, ExceptionGroup) as error:
-            logger.error(f"a call did not end well: {type(error).__name__}")
-        finally:
-            self._held -= 1
-            if not self._held:
-                self._nobody.set()
-                asyncio.get_running_loop().call_later(TIDY_AFTER, self._tidy)
+            except PmwError as error:
+                logger.error(f"a call could not begin: {error.what} ({error.mend})")
+            except (TimeoutError, ExceptionGroup) as error:
+                logger.error(f"a call did not end well: {type(error).__name__}")
+
+    async def call_for(self, call: str | None) -> Call:
+        """Return the call in which to say something, opened in words if there is none.
+
+        Raises:
+            PmwError: There is no such call, there are several, or no more room.
+        """
+        return await self._calls.find(call, busy=self.busy)
 
     async def _hold(self, call: Call, runner_args: RunnerArguments) -> None:
         """Wait until a call is over; one that a browser offered and left is over soon."""
@@ -201,8 +207,11 @@ class Serving:
             ended.cancel()
             connected.cancel()
 
+    def _tidy_soon(self) -> None:
+        asyncio.get_running_loop().call_later(TIDY_AFTER, self._tidy)
+
     def _tidy(self) -> None:
-        if not self._held:
+        if not self._calls.held:
             give_back()
 
     @asynccontextmanager
@@ -230,7 +239,7 @@ class Serving:
             async with self._tap.collecting():
                 yield
         finally:
-            await self._end_calls()
+            await self._calls.end_all()
             stopping.set()
             await asyncio.wait({shown}, timeout=2)
             left = {shown, lag} | ({self._models} if self._models else set())
@@ -247,7 +256,7 @@ class Serving:
                 await asyncio.sleep(LISTEN_EVERY)
                 continue
             writer.close()
-            async with beside(self):
+            async with open_socket(self, self._tap) as self.name, beside(self):
                 await stopping.wait()
 
     def _load_models(self, plan: Plan) -> "asyncio.Task[None]":
@@ -266,7 +275,7 @@ class Serving:
         if after is not None:
             await asyncio.wait({after})
         await load_models(choices)
-        if not self._calls:  # or what is theirs would be kept for good, too
+        if not self._calls.open_ones:  # or what is theirs would be kept for good, too
             keep_loaded_models()
 
     async def _measure_lag(self) -> None:
@@ -283,7 +292,7 @@ class Serving:
         stopping: list[asyncio.Task[None]] = []
 
         async def stop(number: int, frame: FrameType | None) -> None:
-            await self._end_calls()
+            await self._calls.end_all()
             handler = kept[signal.Signals(number)]
             if callable(handler):
                 handler(number, frame)
@@ -308,12 +317,6 @@ class Serving:
         for restore in self.aborting:
             restore()
         os._exit(130 if number == signal.SIGINT else 1)
-
-    async def _end_calls(self) -> None:
-        """Hang up on everybody, and wait until the calls' workers have stopped."""
-        for call in self._calls:
-            call.end(STOPPED)
-        await self.emptied(within=STOP_WITHIN)
 
 
 def _tell_failure(loading: "asyncio.Task[None]") -> None:

@@ -1,11 +1,22 @@
 """A call in words: the caller's turns come from a program or a person at a terminal."""
 
 import uuid
+from typing import Any
 
 from pipecat.frames.frames import Frame, InputTransportMessageFrame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.processors.frameworks.rtvi import models as RTVI
 from pipecat.transports.base_transport import BaseTransport
+
+
+def text_turn(text: str) -> dict[str, Any]:
+    """Return the message by which an RTVI client says a turn in words."""
+    message = RTVI.Message(
+        type="send-text",
+        id=uuid.uuid4().hex,
+        data=RTVI.SendTextData(content=text).model_dump(exclude_none=True),
+    )
+    return message.model_dump(exclude_none=True)
 
 
 class ConsoleTransport(BaseTransport):
@@ -37,14 +48,7 @@ class ConsoleTransport(BaseTransport):
 
     async def send_turn(self, text: str) -> None:
         """Say `text` as the caller, as one turn."""
-        message = RTVI.Message(
-            type="send-text",
-            id=uuid.uuid4().hex,
-            data=RTVI.SendTextData(content=text).model_dump(exclude_none=True),
-        )
-        await self._input.broadcast_frame(
-            InputTransportMessageFrame, message=message.model_dump(exclude_none=True)
-        )
+        await self._input.broadcast_frame(InputTransportMessageFrame, message=text_turn(text))
 
     async def hang_up(self) -> None:
         """Leave the call as a client that goes away does."""

@@ -54,10 +54,11 @@ def test_help_groups_the_commands_by_panel(run: Run, words: tuple[str, ...]) -> 
     assert (code, err) == (0, "")
     titles = re.findall(r"─ (\w+) ─", out)
     panels = [title for title in titles if title not in {"Options", "Logs"}]
-    assert panels == ["Patterns", "Recipes", "Traffic", "Tools"]
+    assert panels == ["Patterns", "Recipes", "Sessions", "Traffic", "Tools"]
     for panel, commands in {
         "Patterns": ("handoff", "debate", "code", "sensor"),
         "Recipes": ("run", "eval", "recipe"),
+        "Sessions": ("ps", "say", "stop"),
         "Traffic": ("bus",),
         "Tools": ("doctor", "completions"),
     }.items():
@@ -83,6 +84,9 @@ def test_a_group_alone_shows_its_help(run: Run, group: str) -> None:
         "run",
         "eval",
         "recipe",
+        "ps",
+        "say",
+        "stop",
         "bus",
         "doctor",
         "completions",
