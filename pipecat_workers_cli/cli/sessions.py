@@ -84,9 +84,10 @@ def say(
 
     A session without a call opens one in words, and keeps it for the next turn.
     """
-    from pipecat_workers_cli.cli.turns import EVENTS, TurnPrinter
+    from pipecat_workers_cli.cli.turns import TurnPrinter
     from pipecat_workers_cli.session.attached import attached, find_session
     from pipecat_workers_cli.session.messages import TURN, Done, Say, Told
+    from pipecat_workers_cli.traffic.entry import TOLD
 
     text = " ".join(words).strip()
     if not text or len(text) > TURN:
@@ -94,7 +95,7 @@ def say(
             f"a turn has between 1 and {TURN} characters", mend="say something, or break it up"
         )
     as_json = as_json or output is Output.JSON
-    events = EVENTS if as_json else EVENTS - {"error"}  # which ends it, in two lines
+    events = TOLD if as_json else TOLD - {"error"}  # which ends it, in two lines
     show = TurnPrinter(Output.JSON if as_json else Output.TEXT, events=events)
     request = Say(text=text, call=call, timeout=timeout)
     with attached(find_session(session)) as attachment:
