@@ -9,6 +9,7 @@ import typer
 
 from pipecat_workers_cli.cli.arguments import Json, OutputOption, takes_log_options
 from pipecat_workers_cli.cli.terminal import Terminal
+from pipecat_workers_cli.cli.watch import watch
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import Output
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.story import Story, Turn
 
 bus_app = typer.Typer(no_args_is_help=True, help="Watch, record, show and compare traffic.")
+bus_app.command("watch")(watch)
 
 
 class Form(StrEnum):

@@ -8,7 +8,7 @@ import webbrowser
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -21,6 +21,7 @@ from pipecat_workers_cli.cli.turns import render_entry
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.entry import Entry
+    from pipecat_workers_cli.traffic.snapshot import Snapshot
     from pipecat_workers_cli.traffic.tap import Tap
 
 __all__ = ["Header", "render_help", "render_table", "run_lines", "run_table"]
@@ -31,8 +32,20 @@ ANEW = 1.0  # seconds after which the same picture is drawn again, over stray ou
 LINES = 1_000  # waiting to be written; a terminal that stands still must not fill memory
 
 
+class Source(Protocol):
+    """What a table draws: this process's tap, or what another one tells of its own."""
+
+    def snapshot(self) -> "Snapshot":
+        """Sum up what was seen until now."""
+        ...
+
+    def subscribe(self, callback: "Callable[[Entry], None]") -> Callable[[], None]:
+        """Have `callback` told every entry; returns what ends that."""
+        ...
+
+
 async def run_table(
-    tap: "Tap",
+    tap: Source,
     *,
     header: Callable[[], Header],
     console: Console,
@@ -145,7 +158,7 @@ class _Table:
             self._opening = asyncio.create_task(self._open(link), name="open page")
         self.wake.set()
 
-    def draw(self, tap: "Tap", console: Console, lag: float) -> Sheet:
+    def draw(self, tap: Source, console: Console, lag: float) -> Sheet:
         width, height = console.size
         if self._help:
             return render_help(self._header(), width, height)

@@ -25,6 +25,7 @@ from pipecat_workers_cli.session.messages import (
 )
 
 ANSWER_WITHIN = 2.0  # seconds; a session whose loop is late by as much is heard as silence
+SHORTEST = 0.001  # seconds; zero would mean not to wait at all
 READ = 65_536  # bytes at once
 LOOK_EVERY = 0.02  # seconds between looks whether a session is gone
 AT_ONCE = 16  # sessions asked side by side
@@ -55,26 +56,29 @@ class Attachment:
 
         Args:
             request: What is wanted; one a connection.
-            timeout: Seconds to wait for the next reply; None waits for ever.
+            timeout: Seconds for all of it; None has no end.
 
         Raises:
-            TimeoutError: None came in time.
+            TimeoutError: They are over.
             ConfigurationError: What was typed is refused.
             PmwError: The session refused, or says what this pmw doesn't understand.
         """
+        until = None if timeout is None else time.monotonic() + timeout
         self._connection.settimeout(timeout)
         with suppress(ConnectionError):  # turned away: what was said of it can still be read
             self._connection.sendall(msgspec.json.encode(request) + b"\n")
-        for line in self._lines():
+        for line in self._lines(until):
             reply = _understood(line)
             if isinstance(reply, Refused):
                 refusal = ConfigurationError if reply.typed else PmwError
                 raise refusal(reply.what, mend=reply.mend)
             yield reply
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self, until: float | None) -> Iterator[bytes]:
         left = b""
         while True:
+            if until is not None:
+                self._connection.settimeout(max(SHORTEST, until - time.monotonic()))
             try:
                 read = self._connection.recv(READ)
             except ConnectionError:

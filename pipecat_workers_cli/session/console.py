@@ -41,7 +41,7 @@ async def run_console(
         PmwError: A turn got no answer.
     """
     transport = ConsoleTransport()
-    host = _Host(plan.loaded.recipe.name)
+    host = _Host(plan)
     opened = open_call(plan, transport, tap=tap, idle_timeout=idle_timeout, has_client=False)
     async with (
         tap.collecting(),
@@ -66,9 +66,11 @@ class _Host:
 
     address = None
     max_calls = 1
+    lag = 0.0  # of interest where many calls share a loop
 
-    def __init__(self, recipe: str) -> None:
-        self.recipe = recipe
+    def __init__(self, plan: Plan) -> None:
+        self.recipe = plan.loaded.recipe.name
+        self.providers = plan.told()
         self.call: Call | None = None
 
     def stop(self) -> None:

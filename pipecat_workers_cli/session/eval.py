@@ -128,6 +128,7 @@ def run_eval(
         max_calls=CALLS,
         idle_timeout=IDLE,
         set_up_logs=set_up_logs,
+        attachable=False,
     )
     run = _Run(scenarios, tap, watcher, timeout)
     serve(serving, beside=run.beside)

@@ -47,6 +47,8 @@ class Stop(Request, frozen=True, kw_only=True, tag="stop"):
 class Watch(Request, frozen=True, kw_only=True, tag="watch"):
     """What happens from now on; answered by `Told`s and `Seen`s until the session ends.
 
+    What came too fast to be told is counted by an entry `left_out` of no call.
+
     Attributes:
         entries: Whether to tell each entry.
         snapshots: Whether to show a summary a few times a second.
@@ -88,6 +90,7 @@ class Status(Reply, frozen=True, kw_only=True, tag="status", omit_defaults=False
         answers: Whether it answered when it was asked.
         recipe: The name of what it runs.
         address: Where callers reach it; None if they don't.
+        providers: Who hears, thinks and speaks, and why these.
         max_calls: Calls at once; None is any number.
         uptime: Seconds since it began.
         version: Of pmw.
@@ -99,6 +102,7 @@ class Status(Reply, frozen=True, kw_only=True, tag="status", omit_defaults=False
     answers: bool = True
     recipe: str | None = None
     address: str | None = None
+    providers: str | None = None
     max_calls: int | None = None
     uptime: float | None = None
     version: str | None = None
@@ -112,15 +116,15 @@ class Told(Reply, frozen=True, kw_only=True, tag="entry"):
 
 
 class Seen(Reply, frozen=True, kw_only=True, tag="snapshot"):
-    """A summary of all calls: a `traffic.snapshot.Snapshot`, left as it is for who wants it."""
+    """A summary of all calls.
+
+    Attributes:
+        snapshot: A `traffic.snapshot.Snapshot`, left as it is for who wants it.
+        lag: Seconds by which the session's event loop was late when it was last measured.
+    """
 
     snapshot: msgspec.Raw
-
-
-class LeftOut(Reply, frozen=True, kw_only=True, tag="left_out"):
-    """So many entries came too fast to be told."""
-
-    count: int
+    lag: float = 0.0
 
 
 class Done(Reply, frozen=True, kw_only=True, tag="done"):
@@ -145,4 +149,4 @@ class Bye(Reply, frozen=True, kw_only=True, tag="bye"):
     """The session ends; nothing more comes."""
 
 
-AnyReply = Status | Told | Seen | LeftOut | Done | Refused | Bye
+AnyReply = Status | Told | Seen | Done | Refused | Bye

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     asynccontextmanager,
+    nullcontext,
     redirect_stdout,
 )
 from types import FrameType
@@ -85,6 +86,7 @@ class Serving:
         max_calls: int,
         idle_timeout: float,
         set_up_logs: Callable[[], None],
+        attachable: bool = True,
     ) -> None:
         """Prepare a session; nothing listens yet.
 
@@ -96,6 +98,7 @@ class Serving:
             idle_timeout: Seconds in which nobody says anything before a call ends.
             set_up_logs: Sends log lines where they belong; called again once Pipecat's
                 runner has set them up its own way.
+            attachable: Whether the session has a name by which other commands reach it.
         """
         host = "localhost" if options.host in EVERY_ADDRESS else own_host(options.host)
         page = f"http://{host}:{options.port}/"
@@ -111,6 +114,7 @@ class Serving:
         self._current = current
         self._tap = tap
         self._set_up_logs = set_up_logs
+        self._attachable = attachable
         self._calls = Calls(current, tap, idle_timeout=idle_timeout, when_empty=self._tidy_soon)
         self._on_signal: Callable[[int, FrameType | None], None] | None = None
         self._models: asyncio.Task[None] | None = None
@@ -256,7 +260,8 @@ class Serving:
                 await asyncio.sleep(LISTEN_EVERY)
                 continue
             writer.close()
-            async with open_socket(self, self._tap) as self.name, beside(self):
+            named = open_socket(self, self._tap) if self._attachable else nullcontext()
+            async with named as self.name, beside(self):
                 await stopping.wait()
 
     def _load_models(self, plan: Plan) -> "asyncio.Task[None]":

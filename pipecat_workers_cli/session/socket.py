@@ -65,6 +65,16 @@ class Host(Protocol):
         """Calls at once; None is any number."""
         ...
 
+    @property
+    def providers(self) -> str | None:
+        """Who hears, thinks and speaks, and why these."""
+        ...
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which its event loop was late when it was last measured."""
+        ...
+
     def stop(self) -> None:
         """End the session as SIGTERM does."""
         ...
@@ -93,7 +103,7 @@ class SessionSocket:
         self._tap = tap
         self._name = name
         self._began = time.monotonic()
-        self._watchers = Watchers(tap)
+        self._watchers = Watchers(tap, lambda: host.lag)
         self._clients: set[asyncio.Task[None]] = set()
         self._turns: WeakKeyDictionary[Call, asyncio.Lock] = WeakKeyDictionary()
 
@@ -155,6 +165,7 @@ class SessionSocket:
             pid=os.getpid(),
             recipe=self._host.recipe,
             address=self._host.address,
+            providers=self._host.providers,
             max_calls=self._host.max_calls,
             uptime=time.monotonic() - self._began,
             version=_own_version(),

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import msgspec
 
-from pipecat_workers_cli.session.messages import LeftOut, Seen, Told, Watch
+from pipecat_workers_cli.session.messages import Seen, Told, Watch
 from pipecat_workers_cli.session.outlet import Outlet, encode, encode_line
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
@@ -28,13 +28,15 @@ UNSAYABLE = (TypeError, ValueError, OverflowError, RecursionError)
 class Watchers:
     """Any number of watchers of one session; costs nothing while there is none."""
 
-    def __init__(self, tap: Tap) -> None:
+    def __init__(self, tap: Tap, lag: Callable[[], float]) -> None:
         """Begin with nobody.
 
         Args:
             tap: What happens in the session's calls.
+            lag: Tells how late the session's event loop is, in seconds.
         """
         self._tap = tap
+        self._lag = lag
         self._watching: dict[Outlet, Watch] = {}
         self._entries: deque[Entry] = deque()
         self._left_out = 0
@@ -100,7 +102,8 @@ class Watchers:
             except UNSAYABLE:
                 self._left_out += 1
         if self._left_out:
-            lines.append(encode_line(LeftOut(count=self._left_out)))
+            note = Entry(event="left_out", call="", at_ms=0, count=self._left_out)
+            lines.append(encode_line(Told(entry=note)))
             self._left_out = 0
         return b"".join(lines)
 
@@ -110,4 +113,4 @@ class Watchers:
             encoded = encode(snapshot)
         except UNSAYABLE:
             encoded = encode(replace(snapshot, recent=()))
-        return encode_line(Seen(snapshot=msgspec.Raw(encoded)))
+        return encode_line(Seen(snapshot=msgspec.Raw(encoded), lag=self._lag()))

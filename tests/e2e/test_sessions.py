@@ -262,6 +262,64 @@ def test_a_call_at_the_console_is_a_session_and_a_script_is_none(pmw_run: Run, p
     assert list(runtime.iterdir()) == []
 
 
+def test_twenty_watchers_half_of_them_frozen_are_not_felt_by_the_call(pmw_run: Run, pmw):
+    start(pmw_run)
+    pmw_run("say", "hello")
+    watchers = [pmw("bus", "watch", "-o", "json") for _ in range(20)]
+    frozen, awake = watchers[:10], watchers[10:]
+    until(lambda: watching(pmw_run) == 20, "all are attached", within=60)
+    for watcher in frozen:
+        watcher.popen.send_signal(signal.SIGSTOP)
+    for turn in ("the boots?", "the paint?", "the boots again?"):
+        assert pmw_run("say", turn).returncode == 0
+    for watcher in awake:
+        watcher.wait_for(lambda out=watcher.out: sum('"user"' in line for line in out) == 3)
+        assert {"user", "bot", "message", "transfer"} <= {
+            json.loads(l)["event"] for l in watcher.out
+        }
+    stopped = pmw_run("stop")
+    assert stopped.returncode == 0
+    for watcher in awake:
+        assert watcher.popen.wait(10) == 0
+        watcher.wait_for_line("session 'handoff' has ended")
+    for watcher in frozen:
+        watcher.popen.send_signal(signal.SIGCONT)
+        assert watcher.popen.wait(10) in (0, 1)
+
+
+def watching(run: Run) -> int:
+    """Count the connections that a session holds besides those that listen."""
+    sockets = Path("/proc/net/unix").read_text().splitlines()
+    return sum(line.endswith("/pmw/handoff.sock") and " 03 " in line for line in sockets)
+
+
+def test_a_watch_ends_by_itself_when_it_was_told_to(pmw_run: Run, pmw):
+    start(pmw_run)
+    began = pmw_run("bus", "watch", "--for", "0.5s", "--until", "kind:bot")
+    assert began.returncode == 1  # the time ran out
+    three = pmw("bus", "watch", "-o", "json", "--filter", "kind:user,bot", "--count", "3")
+    met = pmw("bus", "watch", "--until", 'kind:bot "$49"', "--for", "60s")
+    until(lambda: watching(pmw_run) == 2, "both are attached")
+    pmw_run("say", "the paint?")
+    assert three.popen.wait(10) == 0
+    assert met.popen.wait(10) == 0
+    assert [json.loads(line)["event"] for line in three.out] == ["bot", "user", "bot"]
+    for words in (("--for", "soon"), ("--filter", "wrker:x"), ("-o", "table", "--count", "1")):
+        assert pmw_run("bus", "watch", *words).returncode == 2
+
+
+def test_a_session_is_offered_where_one_is_named(pmw_run: Run, pmw_env, tmp_path):
+    start(pmw_run)
+    for line in ("pmw say -s ha", "pmw stop ha", "pmw bus watch -s ha"):
+        words = line.split(" ")
+        answer = subprocess.run(
+            PMW, cwd=tmp_path, capture_output=True, text=True, timeout=30,
+            env={**pmw_env, "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1),
+                 "_PMW_COMPLETE": "complete_bash"},
+        )  # fmt: skip
+        assert answer.stdout.split() == ["handoff"], answer
+
+
 def test_without_a_session_the_command_that_starts_one_is_named(pmw_run: Run):
     for words in (("say", "hello"), ("stop",), ("say", "-s", "handoff", "hello")):
         answer = pmw_run(*words)

@@ -27,7 +27,9 @@ class Host:
 
     recipe = "handoff"
     address = "http://localhost:7860/"
+    providers = "llm: scripted (offline)"
     max_calls = 4
+    lag = 0.0
 
     def __init__(self) -> None:
         self.stopped = 0
@@ -197,7 +199,8 @@ async def test_another_user_cannot_attach(session: Address) -> None:
         folder.chmod(folder.stat().st_mode | 0o055)
     session.path.chmod(0o666)
     answer = await as_nobody()
-    turned_away = answer.stdout.strip() == "b''" or "ConnectionResetError" in answer.stderr
+    refusals = ("ConnectionResetError", "BrokenPipeError")
+    turned_away = answer.stdout.strip() == "b''" or any(r in answer.stderr for r in refusals)
     assert turned_away, answer.stdout + answer.stderr
 
 
@@ -266,9 +269,10 @@ async def test_what_json_has_no_sign_for_is_counted_as_left_out(session: Address
         tap.add(Entry(event="tool", call="c1", at_ms=0, worker="greeter", name="t", args=args))
         tap.add(entry("after"))
         told = [await watcher.next(), await watcher.next()]
-        while {"is": "left_out", "count": 1} not in told:
+        left_out = {"event": "left_out", "call": "", "at_ms": 0, "count": 1}
+        while {"is": "entry", "entry": left_out} not in told:
             told.append(await watcher.next())
-        assert any(line["is"] == "entry" and line["entry"]["text"] == "after" for line in told)
+        assert any(line["is"] == "entry" and line["entry"].get("text") == "after" for line in told)
 
 
 async def test_leaving_says_goodbye_and_waits_for_nobody(host: Host, tap: Tap) -> None:
