@@ -39,6 +39,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 from pipecat.utils.errors import ErrorCategory
 
+from pipecat_workers_cli.call.latency import TurnWatch
 from pipecat_workers_cli.call.waits import Waits
 from pipecat_workers_cli.logs import redact
 from pipecat_workers_cli.traffic.classify import plain
@@ -85,6 +86,7 @@ class CallLog(BaseObserver):
         self.failure: str | None = None
         self.code_failed = False
         self._waits = Waits()
+        self._watch = TurnWatch()
         self._agent: str | None = None
         self._jobs: dict[tuple[str, str], float] = {}
         self._tools: dict[str, float] = {}
@@ -99,6 +101,10 @@ class CallLog(BaseObserver):
         """Wait until the latest turn, or the opening, has been answered to the end."""
         await self._waits.quiet.wait()
 
+    async def heard(self) -> None:
+        """Wait until the turn that was sent last has arrived; spoken, until it is words."""
+        await self._waits.arrived.wait()
+
     def expect_opening(self) -> None:
         """Count the call as unsettled until somebody has spoken, unless it failed already."""
         if self.failure is None:
@@ -111,6 +117,7 @@ class CallLog(BaseObserver):
 
     def on_bus(self, message: BusMessage) -> None:
         """Take note of a message on the bus: who gets the call, and that it ends."""
+        self._watch.on_bus(message)
         if isinstance(message, BusActivateWorkerMessage):
             self._agent = message.target
             if message.source != self._main:
@@ -131,6 +138,7 @@ class CallLog(BaseObserver):
         """Turn a frame into an entry, if it is one of those that tell something."""
         frame = data.frame
         self._waits.note(frame)
+        self._watch.see(data)
         if isinstance(frame, LLMFullResponseStartFrame):
             self._speaker = frame.metadata.get(FROM_WORKER, self._main)
         if isinstance(frame, RTVISendTextFrame):
@@ -149,9 +157,7 @@ class CallLog(BaseObserver):
         if isinstance(frame, LLMContextUserTurnFrame):
             self.tell(event="user", text=frame.text)
         elif isinstance(frame, LLMContextAssistantTurnFrame):
-            self._turns += 1
-            self.tell(event="bot", worker=self._speaker, text=frame.text.strip(), turn=self._turns)
-            self._waits.answered()
+            self._tell_answer(frame)
         elif isinstance(frame, FunctionCallResultFrame | FunctionCallCancelFrame):
             self._tell_tool_end(frame)
         elif isinstance(frame, FunctionCallInProgressFrame):
@@ -167,6 +173,19 @@ class CallLog(BaseObserver):
             self.tell(
                 event="bot", worker=frame.metadata.get(FROM_WORKER, self._main), text=frame.text
             )
+
+    def _tell_answer(self, frame: LLMContextAssistantTurnFrame) -> None:
+        self._turns += 1
+        took = self._watch.answered()
+        self.tell(
+            event="bot",
+            worker=self._speaker,
+            text=frame.text.strip(),
+            turn=self._turns,
+            latency_ms=took.ms if took else None,
+            parts=took.parts if took else None,
+        )
+        self._waits.answered()
 
     def _tell_tool_end(self, frame: FunctionCallResultFrame | FunctionCallCancelFrame) -> None:
         began = self._tools.pop(frame.tool_call_id, None)

@@ -24,10 +24,12 @@ class Waits:
 
     Attributes:
         quiet: Set while nothing is waited for.
+        arrived: Set while no turn that was sent is on its way.
     """
 
     def __init__(self) -> None:
         self.quiet = asyncio.Event()
+        self.arrived = asyncio.Event()
         self._answered = False
         self._underway = 0
         self._responses = 0
@@ -39,6 +41,7 @@ class Waits:
     def send_turn(self) -> None:
         """A turn is about to be sent; it counts until its frame is seen."""
         self._underway += 1
+        self.arrived.clear()
         self.begin_turn()
 
     def begin_turn(self) -> None:
@@ -69,11 +72,8 @@ class Waits:
     def note(self, frame: Frame) -> None:
         """Take note of a frame that the main worker's pipeline pushed."""
         match frame:
-            case RTVISendTextFrame():
-                self._underway = max(0, self._underway - 1)
-                self.begin_turn()
-            case LLMContextUserTurnFrame():
-                self.begin_turn()
+            case RTVISendTextFrame() | LLMContextUserTurnFrame():
+                self._arrive()
             case InterruptionFrame():
                 self._responses = 0
                 self._run_owed = self._ending = False
@@ -95,6 +95,12 @@ class Waits:
             case _:
                 return
         self._settle()
+
+    def _arrive(self) -> None:
+        self._underway = max(0, self._underway - 1)
+        if not self._underway:
+            self.arrived.set()
+        self.begin_turn()
 
     def _finish_tool(self, frame: FunctionCallResultFrame) -> None:
         name = self._tools.pop(frame.tool_call_id, None)
