@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipecat_workers_cli.cli.cells import Line, Span, fit, fit_line, sparkline, wrap
-from pipecat_workers_cli.cli.turns import render_entry
+from pipecat_workers_cli.cli.turns import SLOW_MS, render_entry
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.snapshot import (
@@ -74,7 +74,8 @@ def clock(seconds: float) -> str:
 def workers_part(snapshot: "Snapshot", width: int) -> Part:
     """Say who there is, who is active, and what each said last."""
     name = min(22, max(12, width // 5))
-    words = width - name - 13
+    took = 9
+    words = width - name - 13 - 2 * took
 
     def row(worker: "WorkerView") -> Line:
         many = worker.active_in if len(snapshot.calls) > 1 else ""
@@ -84,11 +85,20 @@ def workers_part(snapshot: "Snapshot", width: int) -> Part:
         return (
             (fit(mark, 4), style),
             (fit(worker.name, name), style),
-            (fit(str(worker.turns or ""), 6, right=True) + "   ", ""),
-            (fit(said, words), FAINT if worker.main else ""),
+            (fit(str(worker.turns or ""), 6, right=True), ""),
+            cell(worker.latency_ms),
+            cell(worker.median_ms),
+            ("   " + fit(said, words), FAINT if worker.main else ""),
         )
 
-    columns = ((fit("turns", 6, right=True) + "   ", FAINT), (fit("last words", words), FAINT))
+    def cell(ms: float | None) -> Span:
+        slow = ms is not None and ms >= SLOW_MS
+        text = "" if ms is None else f"{'! ' if slow else ''}{ms:.0f}"
+        return (fit(text, took, right=True), TROUBLE if slow else "")
+
+    heads = (("turns", 6), ("last ms", took), ("median", took))
+    titles = "".join(fit(head, size, right=True) for head, size in heads)
+    columns = ((f"{titles}   {fit('last words', words)}", FAINT),)
     return Part("workers", columns, tuple(map(row, snapshot.workers)), 3, name + 4)
 
 

@@ -1,14 +1,18 @@
 """Prints what happens in calls: a line an event, or an object a line."""
 
 import json
+import os
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 
 import msgspec
 
 from pipecat_workers_cli.cli.cells import plain
 from pipecat_workers_cli.options import Output
 from pipecat_workers_cli.traffic.entry import TOLD, Entry, Event
+
+SLOW_MS = 1_000  # from which people think that they were not heard
+FAINT, RED, PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
 
 class TurnPrinter:
@@ -19,6 +23,7 @@ class TurnPrinter:
         output: Output,
         *,
         events: Container[Event] = TOLD,
+        latency: bool = False,
         on_failure: Callable[[OSError], None] | None = None,
     ) -> None:
         """Choose the form.
@@ -26,11 +31,14 @@ class TurnPrinter:
         Args:
             output: Text for a person, JSON lines for a program.
             events: Which to write.
+            latency: Whether a line after each answer says how long it took.
             on_failure: Told once that stdout can't be written to: its reader has gone, or
                 the disk is full. None raises that error to whoever hands on the entry.
         """
         self._output = output
         self._events = events
+        self._latency = latency
+        self._coloured = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._on_failure = on_failure
         self._failed = False
         self._stdout = sys.stdout  # Pipecat's runner is run with another one in its place
@@ -45,6 +53,10 @@ class TurnPrinter:
             return
         as_json = self._output is Output.JSON
         line = msgspec.json.encode(entry).decode() if as_json else render_entry(entry)
+        if entry.latency_ms is not None and not as_json and self._latency:
+            took = render_latency(entry.latency_ms, entry.parts or {})
+            style = RED if entry.latency_ms >= SLOW_MS else FAINT
+            line += f"\n{style}{took}{PLAIN}" if self._coloured else f"\n{took}"
         problem = entry.event == "error" and not as_json
         try:
             print(line, file=sys.stderr if problem else self._stdout, flush=True)
@@ -60,6 +72,13 @@ class TurnPrinter:
 def render_entry(entry: Entry) -> str:
     """Return an entry as one line of text that moves no cursor, whatever was said."""
     return plain(_told(entry))
+
+
+def render_latency(ms: float, parts: Mapping[str, float]) -> str:
+    """Say how long an answer took, its largest parts first; a slow one is marked."""
+    largest = sorted(parts.items(), key=lambda part: -part[1])
+    told = ", ".join(f"{name} {taken:.0f}" for name, taken in largest)
+    return f"{'! ' if ms >= SLOW_MS else '  '}{ms:.0f} ms" + (f": {told}" if told else "")
 
 
 def _told(entry: Entry) -> str:

@@ -1,5 +1,6 @@
 """A frozen summary of many calls' traffic, and the pure function that makes it."""
 
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -130,6 +131,8 @@ class WorkerView:
         active_in: The number of open calls in which it is active.
         turns: Answers it gave since the session began.
         words: What it said last, shortened; empty before it speaks.
+        latency_ms: How long its last answer took; None before its first.
+        median_ms: How long its latest answers took in the middle.
     """
 
     name: str
@@ -137,6 +140,8 @@ class WorkerView:
     active_in: int
     turns: int
     words: str
+    latency_ms: float | None = None
+    median_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +212,12 @@ class CallTraffic:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """What a worker has said so far, in all calls."""
+    """What a worker has said so far, in all calls; of its latest answers, how long they took."""
 
     main: bool = False
     turns: int = 0
     words: str = ""
+    latencies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +311,15 @@ def summarise(
             for one in call.series
         ),
         workers=tuple(
-            WorkerView(name, said.main, in_calls.count(name), said.turns, said.words)
+            WorkerView(
+                name,
+                said.main,
+                in_calls.count(name),
+                said.turns,
+                said.words,
+                said.latencies[-1] if said.latencies else None,
+                statistics.median(said.latencies) if said.latencies else None,
+            )
             for name, said in speech.items()
         ),
         recent=tuple(recent),

@@ -34,6 +34,7 @@ from pipecat_workers_cli.traffic.snapshot import (
 RECENT_ENTRIES = 200  # some twenty turns with their tools; a tall terminal shows fifty lines
 WORKERS = 200  # names met, in all calls
 ENDED_EDGES = 2_000  # kept of calls that ended
+LATENCIES = 100  # of a worker's latest answers, that their median is taken of
 WORDS = 300  # characters of a worker's last words
 RATE_SPAN = 5.0  # seconds that a rate looks back
 SAMPLE_EVERY = 0.5  # seconds between the counts that rates are reckoned from
@@ -322,7 +323,9 @@ class Tap:
             return
         said = self._speech.get(name, Speech())
         words = (entry.text or "")[:WORDS]
-        self._speech[name] = replace(said, turns=said.turns + 1, words=words)
+        new = () if entry.latency_ms is None else (entry.latency_ms,)
+        latencies = (*said.latencies, *new)[-LATENCIES:]
+        self._speech[name] = replace(said, turns=said.turns + 1, words=words, latencies=latencies)
 
     def _keep_sample(self, snapshot: Snapshot, now: float) -> None:
         """Keep counts now and then; the first kept is the one that rates look back to."""

@@ -76,8 +76,8 @@ def snapshot_of(calls, *, text="Rocket Boots cost $299.", name="greeter", edges=
         ),
         workers=(
             WorkerView("main", True, 0, 0, ""),
-            WorkerView(name, False, calls, 3, text),
-            WorkerView("support", False, 0, 1, text),
+            WorkerView(name, False, calls, 3, text, 1_240, 830.5),
+            WorkerView("support", False, 0, 1, text, 95, 95),
         ),
         recent=tuple(entries) if calls else (),
     )
@@ -241,6 +241,16 @@ def test_figures_are_drawn_between_their_least_and_their_most(values, line):
 
 def test_a_line_of_figures_has_a_form_in_ascii():
     assert in_ascii(sparkline(range(8)) + " 22.0 °C") == "_.-:=+*# 22.0  C"
+
+
+def test_it_says_how_long_a_workers_answers_took_and_marks_the_slow():
+    lines = lines_of(render_table(snapshot_of(1), HEADER, 80, 24), 80)
+    head = next(line for line in lines if line.startswith("workers"))
+    rows = {line[4:20].strip(): line[20:44].split() for line in lines if line[4:20].strip()}
+    assert head[20:44].split() == ["turns", "last", "ms", "median"]
+    assert rows["greeter"] == ["3", "!", "1240", "830"]
+    assert rows["support"] == ["1", "95", "95"]
+    assert rows["main"] == []
 
 
 def test_before_the_first_call_it_says_what_to_do():

@@ -252,3 +252,18 @@ async def test_jobs_whose_messages_came_too_fast_are_left_out_and_counted():
         ("busy", "main", "critic", "update")
     ]
     assert edge(snapshot, Kind.JOB_UPDATE, "critic", "main").count == RECENT_MESSAGES + 10
+
+
+def test_a_worker_keeps_how_long_its_latest_answers_took():
+    def said(**fields) -> Entry:
+        return Entry(event="bot", call="c1", at_ms=0, **fields)
+
+    tap = Tap()
+    tap.add(said(worker="support", text="Yes."))
+    for ms in (*[9_000] * 100, *[100] * 99, 300):
+        tap.add(said(worker="support", text="Yes.", latency_ms=ms))
+    [support] = tap.snapshot().workers
+    assert (support.latency_ms, support.median_ms, support.turns) == (300, 100, 201)
+    tap.add(said(worker="greeter", text="Hello."))
+    greeter = tap.snapshot().workers[-1]
+    assert (greeter.latency_ms, greeter.median_ms) == (None, None)
