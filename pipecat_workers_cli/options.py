@@ -94,6 +94,8 @@ class CallOptions:
         say: User turns to be sent instead of a person's; None asks a person.
         record: Where every message is recorded; None records none.
         output: Text or JSON lines on stdout.
+        audio: A WAV file that holds the call; None records nothing.
+        max_turn_ms: Milliseconds that an answer may take; None allows any.
         idle_timeout: Seconds in which nobody says anything before a call ends.
         max_calls: Calls at once in this process; None takes what the slowest of the
             chosen services bears.
@@ -109,6 +111,8 @@ class CallOptions:
     say: tuple[str, ...] | None = None
     record: Path | None = None
     output: Output = Output.TEXT
+    audio: Path | None = None
+    max_turn_ms: int | None = None
     idle_timeout: float = 300.0
     max_calls: int | None = None
     log_file: Path | None = None

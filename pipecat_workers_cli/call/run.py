@@ -3,8 +3,9 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any
 
 from loguru import logger
 from pipecat.bus import BusCancelMessage, BusEndMessage, BusMessage, WorkerBus
@@ -15,6 +16,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from pipecat_workers_cli.buses.urls import open_bus
 from pipecat_workers_cli.call.assembly import build_workers
+from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.log import CallLog
 from pipecat_workers_cli.call.plan import Plan, introduce
 from pipecat_workers_cli.traffic.tap import Tap
@@ -56,8 +58,15 @@ class Call:
 
     async def settled(self) -> None:
         """Wait until the latest turn has been answered, or the call has ended instead."""
+        await self._unless_ended(self.log.settled())
+
+    async def heard(self) -> None:
+        """Wait until the turn that was sent last has arrived, or the call has ended instead."""
+        await self._unless_ended(self.log.heard())
+
+    async def _unless_ended(self, awaited: Coroutine[Any, Any, None]) -> None:
         waits = {
-            asyncio.create_task(self.log.settled(), name="settled"),
+            asyncio.create_task(awaited, name="awaited"),
             asyncio.create_task(self.ended.wait(), name="ended"),
         }
         try:
@@ -83,6 +92,7 @@ async def open_call(
     tap: Tap,
     idle_timeout: float | None,
     has_client: bool = True,
+    audio: AudioRecorder | None = None,
 ) -> AsyncGenerator[Call]:
     """Build the workers of a call and run them for as long as the block lasts.
 
@@ -95,6 +105,7 @@ async def open_call(
         tap: Sees the call's bus and is told its entries.
         idle_timeout: Seconds in which nobody says anything before the call ends.
         has_client: Whether an RTVI client is at the other end to be told of events.
+        audio: Records the call to be heard.
 
     Raises:
         PmwError: A service can't be built.
@@ -105,7 +116,7 @@ async def open_call(
     async with open_bus("local", channel=call.id) as bus:
         line = Line(
             transport=transport,
-            observers=[call.log],
+            observers=[call.log, *([audio] if audio else [])],
             on_bus=call.on_bus,
             idle_timeout=idle_timeout,
             has_client=has_client,
@@ -136,7 +147,7 @@ async def open_call(
         over = asyncio.create_task(call.main.wait(), name="main worker")
         over.add_done_callback(lambda _: call.end("the main worker stopped"))
         try:
-            async with running([call.main, *workers], bus):
+            async with _recorded(call, audio, transport), running([call.main, *workers], bus):
                 try:
                     yield call
                 finally:
@@ -146,6 +157,18 @@ async def open_call(
             over.cancel()
             call.log.tell(event="end", reason=call.reason)
             tap.close_call(call.id)
+
+
+def _recorded(
+    call: Call, audio: AudioRecorder | None, transport: BaseTransport
+) -> AbstractAsyncContextManager[None]:
+    if audio is None:
+        return nullcontext()
+    return audio.recording(
+        transport.output(),
+        began=call.log.began,
+        tell=lambda text: call.log.tell(event="error", text=text),
+    )
 
 
 @asynccontextmanager

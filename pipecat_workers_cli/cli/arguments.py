@@ -222,6 +222,25 @@ def call_options(
             help="Every bus message, as JSON lines; .gz or .zst packs them.",
         ),
     ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(
+            "--audio",
+            metavar="FILE.wav",
+            rich_help_panel=CALLERS,
+            help="Records the call: caller left, bot right. What --say says is spoken for it.",
+        ),
+    ] = None,
+    max_turn_ms: Annotated[
+        int | None,
+        typer.Option(
+            "--max-turn-ms",
+            min=1,
+            metavar="N",
+            rich_help_panel=CALLERS,
+            help="Exit 1 at the end if an answer took longer.",
+        ),
+    ] = None,
     traffic: Annotated[
         TrafficMode | None,
         typer.Option(
@@ -272,6 +291,8 @@ def call_options(
         say=turns,
         record=record,
         output=Output.JSON if json else output,
+        audio=audio,
+        max_turn_ms=max_turn_ms,
         idle_timeout=idle_timeout,
         max_calls=max_calls,
         detach=detach,

@@ -210,11 +210,15 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
             recipe,
             options.services,
             sets=options.sets,
-            speech=not at_console,
+            speech=not at_console or options.audio is not None,
             trust=options.trust,
         )
 
     plan = read()
+    if options.audio is not None:
+        from pipecat_workers_cli.call.audio import check_audio
+
+        check_audio(options.audio)
     if at_console and options.serve.runner_args:
         raise ConfigurationError(
             "what follows '--' is for Pipecat's runner, which a call at the console hasn't",

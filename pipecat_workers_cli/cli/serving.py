@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+from pipecat_workers_cli.call.latency import turn_limit
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.cli.detach import announce_ready, is_detached
 from pipecat_workers_cli.cli.keys import restore_terminal, terminal_fd
@@ -38,7 +39,7 @@ def serve_calls(
         read: Reads, plans and checks the recipe anew, for the next call.
 
     Raises:
-        PmwError: The transport or the port isn't there.
+        PmwError: The transport or the port isn't there, or an answer took too long.
         ConfigurationError: The bind isn't safe.
         KeyboardInterrupt: SIGINT ended the session.
     """
@@ -67,8 +68,9 @@ def serve_calls(
         max_calls=options.max_calls or calls_at_once(tuple(plan.choices())),
         idle_timeout=options.idle_timeout,
         set_up_logs=lambda: set_up_logs(terminal.log_level, log_file),
+        audio=options.audio,
     )
-    with recorded(tap, options.record):
+    with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record):
         serve(serving, beside=lambda running: shown_beside(running, current, tap, terminal, shown))
 
 

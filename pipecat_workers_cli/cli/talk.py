@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from pipecat_workers_cli.call.audio import AudioRecorder
+from pipecat_workers_cli.call.latency import turn_limit
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.turns import TurnPrinter
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import CallOptions, Output
-from pipecat_workers_cli.session.console import run_console
+from pipecat_workers_cli.session.console import check_caller, run_console
 from pipecat_workers_cli.session.recording import recorded
 from pipecat_workers_cli.traffic.entry import TOLD, Event
 from pipecat_workers_cli.traffic.tap import Tap
@@ -29,7 +31,7 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
     """Hold one call at the console; blocks until it is over.
 
     Raises:
-        PmwError: A turn got no answer, or stdout can't be written to.
+        PmwError: A turn got no answer, or one that took too long; stdout can't be written to.
         ConfigurationError: A line of a pipe is too long for a turn.
         BrokenPipeError: Whoever read stdout has gone.
         KeyboardInterrupt: SIGINT ended the call.
@@ -43,13 +45,15 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
         terminal.say(_banner(plan))
     else:
         turns = _lines_of_stdin()
+    if options.audio is not None:
+        check_caller()
     tap = Tap()
-    with recorded(tap, options.record) as recorder:
-        asyncio.run(_until_stopped(plan, turns, tap, options, person=person))
-    if recorder is not None and recorder.failure is not None:
-        raise PmwError(
-            f"{options.record}: {recorder.failure}", mend="make room, or record elsewhere"
-        )
+    audio = AudioRecorder(options.audio) if options.audio is not None else None
+    with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record) as recorder:
+        asyncio.run(_until_stopped(plan, turns, tap, options, person=person, audio=audio))
+    for path, kept in ((options.record, recorder), (options.audio, audio)):
+        if kept is not None and kept.failure is not None:
+            raise PmwError(f"{path}: {kept.failure}", mend="make room, or record elsewhere")
 
 
 def _banner(plan: Plan) -> str:
@@ -58,7 +62,13 @@ def _banner(plan: Plan) -> str:
 
 
 async def _until_stopped(
-    plan: Plan, turns: AsyncIterator[str], tap: Tap, options: CallOptions, *, person: bool
+    plan: Plan,
+    turns: AsyncIterator[str],
+    tap: Tap,
+    options: CallOptions,
+    *,
+    person: bool,
+    audio: AudioRecorder | None,
 ) -> None:
     """Run the call; SIGTERM ends it as a hang-up does, and so does a stdout that fails."""
     task = asyncio.current_task()
@@ -77,11 +87,19 @@ async def _until_stopped(
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
     # At a prompt, what the caller says stands there already; in a script, an error ends it.
-    left_out: set[Event] = {"user"} if person else {"error"}
+    # Of what is spoken for them, what has been heard.
+    left_out: set[Event] = {"error"} if not person else {"user"} if audio is None else set()
     shown = TOLD if options.output is Output.JSON else TOLD - left_out
     try:
         with _drawing(person=person):
-            tap.subscribe(TurnPrinter(options.output, events=shown, on_failure=stdout_failed))
+            tap.subscribe(
+                TurnPrinter(
+                    options.output,
+                    events=shown,
+                    latency=sys.stdout is not None and sys.stdout.isatty(),
+                    on_failure=stdout_failed,
+                )
+            )
             await run_console(
                 plan,
                 turns,
@@ -89,6 +107,7 @@ async def _until_stopped(
                 idle_timeout=options.idle_timeout,
                 wait_for_answers=not person,
                 attachable=options.say is None,
+                audio=audio,
             )
     except asyncio.CancelledError:
         if not stopped:

@@ -170,6 +170,13 @@ SPELLED_OUT = (strip_markdown, _round_sums, expand_currency, expand_percentages,
 """What Piper is told in place of what an LLM writes: it reads $49 as "dollar forty-nine"."""
 
 
+async def spelled_out(text: str) -> str:
+    """Return what Piper should be told so that it says `text` as people do."""
+    for transform in SPELLED_OUT:
+        text = await transform(text, "*")
+    return text
+
+
 def _chunks(audio: bytes, size: int) -> Iterator[bytes]:
     for start in range(0, len(audio), size):
         yield audio[start : start + size]

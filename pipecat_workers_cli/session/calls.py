@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from loguru import logger
 from pipecat.transports.base_transport import BaseTransport
 
+from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import STOP_WITHIN, Call, open_call
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
@@ -70,11 +71,21 @@ class Calls:
 
     @asynccontextmanager
     async def open(
-        self, plan: Plan, transport: BaseTransport, *, has_client: bool = True
+        self,
+        plan: Plan,
+        transport: BaseTransport,
+        *,
+        has_client: bool = True,
+        audio: AudioRecorder | None = None,
     ) -> AsyncGenerator[Call]:
         """Run a call for as long as the block lasts; see `open_call`."""
         opened = open_call(
-            plan, transport, tap=self._tap, idle_timeout=self._idle_timeout, has_client=has_client
+            plan,
+            transport,
+            tap=self._tap,
+            idle_timeout=self._idle_timeout,
+            has_client=has_client,
+            audio=audio,
         )
         async with opened as call:
             self.open_ones.add(call)

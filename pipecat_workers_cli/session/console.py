@@ -1,18 +1,29 @@
-"""A session of one call in words: turns come from a list, a file or a prompt."""
+"""A session of one call: turns come from a list, a file or a prompt, and may be spoken aloud."""
 
 import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 
+from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call, open_call
+from pipecat_workers_cli.checks import State
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.services.models import speak
+from pipecat_workers_cli.services.offline import load_models, spelled_out
+from pipecat_workers_cli.services.provider_checks import check
+from pipecat_workers_cli.services.providers import Choice, Role
+from pipecat_workers_cli.services.voices import find_voice
 from pipecat_workers_cli.session.calls import choose
 from pipecat_workers_cli.session.socket import open_socket
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import ConsoleTransport
+from pipecat_workers_cli.transports.spoken import RATE, SpokenTransport
 
+CALLER = Choice(Role.TTS, "piper", "joe-high")  # unlike any agent that ships
+HEARD_WITHIN = 10.0  # seconds from the end of a spoken turn until it is words
+PAUSE = 0.3  # seconds that people leave before they answer
 MEND_CODE = "mend its code; see where it failed with -v"
 IDLE = "idle timeout"  # Pipecat's own word for it, on the bus
 
@@ -25,8 +36,9 @@ async def run_console(
     idle_timeout: float,
     wait_for_answers: bool,
     attachable: bool = False,
+    audio: AudioRecorder | None = None,
 ) -> None:
-    """Hold one call in words and return when it is over.
+    """Hold one call and return when it is over.
 
     Args:
         plan: The recipe with its providers, checked.
@@ -36,13 +48,18 @@ async def run_console(
         wait_for_answers: Send each turn when the one before has been answered; False for
             a person, who may interrupt.
         attachable: Whether the session has a name by which other commands reach it.
+        audio: Records the call, in which the turns are spoken then; the plan has voices.
 
     Raises:
         PmwError: A turn got no answer.
     """
-    transport = ConsoleTransport()
+    if audio is not None:
+        await load_models((*plan.choices(), CALLER))
+    transport = ConsoleTransport() if audio is None else SpokenTransport(_caller_says)
     host = _Host(plan)
-    opened = open_call(plan, transport, tap=tap, idle_timeout=idle_timeout, has_client=False)
+    opened = open_call(
+        plan, transport, tap=tap, idle_timeout=idle_timeout, has_client=False, audio=audio
+    )
     async with (
         tap.collecting(),
         open_socket(host, tap) if attachable else nullcontext(),
@@ -54,8 +71,11 @@ async def run_console(
             if wait_for_answers:
                 await _answered(call)
         async for text in _turns_of(call, turns):
-            call.log.expect_turn()
-            await transport.send_turn(text)
+            if isinstance(transport, ConsoleTransport):
+                call.log.expect_turn()
+                await transport.send_turn(text)
+            else:
+                await _speak(call, transport, text)
             if wait_for_answers:
                 await _answered(call)
         await transport.hang_up()
@@ -78,6 +98,43 @@ class _Host:
 
     async def call_for(self, call: str | None) -> Call:
         return choose([self.call] if self.call else [], call)
+
+
+async def _speak(call: Call, transport: SpokenTransport, text: str) -> None:
+    """Say a turn aloud, and wait until it is heard.
+
+    Raises:
+        PmwError: Nobody made words of it.
+    """
+    await asyncio.sleep(PAUSE)
+    await transport.send_turn(text)
+    # Not before: a pause in the middle may end a turn that goes on.
+    call.log.expect_turn()
+    try:
+        async with asyncio.timeout(HEARD_WITHIN):
+            await call.heard()
+    except TimeoutError:
+        call.end("a turn was not heard")
+        raise PmwError(
+            f"nothing was heard of '{text}'", mend="say it in more words, or without --audio"
+        ) from None
+
+
+async def _caller_says(text: str) -> bytes:
+    voice = find_voice(CALLER.model or "")
+    words = await spelled_out(text)
+    return b"".join([piece async for piece in speak(words, voice, sample_rate=RATE)])
+
+
+def check_caller() -> None:
+    """Refuse to speak for the caller where the offline voice isn't installed.
+
+    Raises:
+        PmwError: What is missing, and how to get it.
+    """
+    for finding in check(CALLER):
+        if finding.state is State.WRONG:
+            raise PmwError(f"--audio speaks by Piper: {finding.found}", mend=finding.mend)
 
 
 async def _answered(call: Call) -> None:

@@ -19,6 +19,7 @@ from contextlib import (
     nullcontext,
     redirect_stdout,
 )
+from pathlib import Path
 from types import FrameType
 
 from fastapi import FastAPI
@@ -27,6 +28,7 @@ from pipecat.runner import run as runner
 from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments
 from pipecat.runner.utils import create_transport
 
+from pipecat_workers_cli.call.audio import AudioRecorder, numbered
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import PmwError
@@ -87,6 +89,7 @@ class Serving:
         idle_timeout: float,
         set_up_logs: Callable[[], None],
         attachable: bool = True,
+        audio: Path | None = None,
     ) -> None:
         """Prepare a session; nothing listens yet.
 
@@ -99,6 +102,8 @@ class Serving:
             set_up_logs: Sends log lines where they belong; called again once Pipecat's
                 runner has set them up its own way.
             attachable: Whether the session has a name by which other commands reach it.
+            audio: A WAV file for the first call to be heard in; the next have its name with
+                a number. None records none.
         """
         host = "localhost" if options.host in EVERY_ADDRESS else own_host(options.host)
         page = f"http://{host}:{options.port}/"
@@ -116,6 +121,8 @@ class Serving:
         self._set_up_logs = set_up_logs
         self._attachable = attachable
         self._calls = Calls(current, tap, idle_timeout=idle_timeout, when_empty=self._tidy_soon)
+        self._audio = audio
+        self._begun = 0
         self._on_signal: Callable[[int, FrameType | None], None] | None = None
         self._models: asyncio.Task[None] | None = None
         self._models_of: tuple[Choice, ...] = ()
@@ -178,7 +185,7 @@ class Serving:
                 if wants_text(runner_args):
                     plan = plan.without_voices()
                 async with (
-                    self._calls.open(plan, transport) as call,
+                    self._calls.open(plan, transport, audio=self._recorder()) as call,
                     keep_client_informed(call, plan, self._tap),
                 ):
                     await self._hold(call, runner_args)
@@ -194,6 +201,10 @@ class Serving:
             PmwError: There is no such call, there are several, or no more room.
         """
         return await self._calls.find(call, busy=self.busy)
+
+    def _recorder(self) -> AudioRecorder | None:
+        self._begun += 1
+        return AudioRecorder(numbered(self._audio, self._begun)) if self._audio else None
 
     async def _hold(self, call: Call, runner_args: RunnerArguments) -> None:
         """Wait until a call is over; one that a browser offered and left is over soon."""

@@ -1,6 +1,7 @@
 """A call at the console, as a person or a script would hold it."""
 
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -141,3 +142,19 @@ def test_what_is_said_moves_no_cursor(pmw_env, tmp_path):
     done = talk("handoff", *OFFLINE, "--say", "\x1b[31mred\a", env=pmw_env, cwd=tmp_path)
     assert not {"\x1b", "\a"} & set(done.stdout)
     assert "user:  [31mred" in done.stdout
+
+
+def test_an_answer_over_the_limit_fails_the_command_once_the_call_is_over(pmw_env, tmp_path):
+    (tmp_path / "slow.toml").write_text(
+        'name = "slow"\n[[workers]]\nname = "snail"\n'
+        'script = [{ match = "quick", say = "Quick." }, { say = "Late.", delay = 0.4 }]\n'
+    )
+    words = ("run", "./slow.toml", *OFFLINE, "--say", "be slow", "--say", "be quick")
+    late = talk(*words, "--max-turn-ms", "300", env=pmw_env, cwd=tmp_path)
+    assert late.returncode == 1
+    assert "snail: Quick." in late.stdout.splitlines()
+    what, mend = late.stderr.splitlines()
+    assert re.fullmatch(r"error: answer 1, snail's, took 4\d\d ms, 4\d\d ms of it llm", what)
+    assert "--max-turn-ms 300" in mend
+    fine = talk(*words, "--max-turn-ms", "3000", env=pmw_env, cwd=tmp_path)
+    assert (fine.returncode, fine.stderr) == (0, "")
