@@ -74,6 +74,12 @@ class Attachment:
                 raise refusal(reply.what, mend=reply.mend)
             yield reply
 
+    def gone(self) -> PmwError:
+        """Return the error of a session that ended without a goodbye."""
+        return PmwError(
+            f"session '{self.name}' is gone, or let go of this watcher", mend="see: pmw ps"
+        )
+
     def _lines(self, until: float | None) -> Iterator[bytes]:
         left = b""
         while True:
