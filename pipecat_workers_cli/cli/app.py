@@ -63,6 +63,7 @@ app.command(rich_help_panel="Tools")(doctor)
 app.command(rich_help_panel="Tools")(completions)
 
 HAND_ON = ("handoff", "debate", "code", "sensor", "run")  # what follows `--` to Pipecat's runner
+OWN_REST = ("bus",)  # what follows `--` is another program
 
 
 def print_version(wanted: bool) -> None:
@@ -91,7 +92,7 @@ def everywhere(
 ) -> None:
     """Assemble, run and watch Pipecat workers."""
     terminal = Terminal.of(context)
-    if terminal.runner_args and context.invoked_subcommand not in HAND_ON:
+    if terminal.runner_args and context.invoked_subcommand not in (*HAND_ON, *OWN_REST):
         raise ConfigurationError(
             f"pmw {context.invoked_subcommand} takes nothing after '--', such as "
             f"'{terminal.runner_args[0]}'",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from pipecat_workers_cli.cli.arguments import Json, OutputOption, takes_log_options
+from pipecat_workers_cli.cli.choice import FilterOption
 from pipecat_workers_cli.cli.terminal import Terminal
-from pipecat_workers_cli.cli.watch import watch
+from pipecat_workers_cli.cli.watch import record, watch
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import Output
 
@@ -18,8 +19,22 @@ if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.stats import Row, Rows, Stats
     from pipecat_workers_cli.traffic.story import Story, Turn
 
-bus_app = typer.Typer(no_args_is_help=True, help="Watch, record, show and compare traffic.")
+bus_app = typer.Typer(no_args_is_help=True)
+
+
+@bus_app.callback()
+def bus(context: typer.Context) -> None:
+    """Watch, record, show and compare traffic."""
+    rest = Terminal.of(context).runner_args
+    if rest and context.invoked_subcommand != "watch":
+        raise ConfigurationError(
+            f"pmw bus {context.invoked_subcommand} takes nothing after '--', such as '{rest[0]}'",
+            mend="leave it out; watch runs it under the tap",
+        )
+
+
 bus_app.command("watch")(watch)
+bus_app.command("record")(record)
 
 
 class Form(StrEnum):
@@ -45,10 +60,6 @@ Call = Annotated[
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit 1 if a line of the file can't be read.")
-]
-FilterOption = Annotated[
-    str | None,
-    typer.Option("--filter", metavar="EXPR", help='Only these: worker:support kind:job "boots"'),
 ]
 
 

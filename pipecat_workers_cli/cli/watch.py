@@ -1,25 +1,31 @@
-"""`pmw bus watch`: what happens in a running session, seen from another terminal."""
+"""`pmw bus watch` and `record`: what happens in a running session, from another one."""
 
-import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipecat_workers_cli.cli.arguments import Json, takes_log_options
+from pipecat_workers_cli.cli.choice import (
+    Choice,
+    CountOption,
+    FilterOption,
+    SpanOption,
+    UntilOption,
+    read_span,
+)
 from pipecat_workers_cli.cli.sessions import SessionOption
 from pipecat_workers_cli.cli.terminal import Terminal
-from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.errors import ConfigurationError, PmwError
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.session.attached import Attachment
     from pipecat_workers_cli.traffic.entry import Entry
-
-SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
-SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
+    from pipecat_workers_cli.traffic.record import Recorder
 
 
 class View(StrEnum):
@@ -39,43 +45,32 @@ def watch(
         typer.Option("--output", "-o", help="How.", show_default="table on a terminal, else lines"),
     ] = None,
     as_json: Json = False,
-    expression: Annotated[
-        str | None,
-        typer.Option(
-            "--filter", metavar="EXPR", help='Only these: worker:support kind:job "boots"'
-        ),
-    ] = None,
-    count: Annotated[
-        int | None, typer.Option("--count", min=1, metavar="N", help="Ends after so many.")
-    ] = None,
-    span: Annotated[
-        str | None, typer.Option("--for", metavar="10s", help="Ends after this time.")
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until", metavar="EXPR", help="Ends with one like this; exit 1 if time ran out first."
-        ),
-    ] = None,
+    expression: FilterOption = None,
+    count: CountOption = None,
+    span: SpanOption = None,
+    until: UntilOption = None,
 ) -> None:
-    """Show what the workers of a running session say to each other."""
+    """Show what the workers of a session say to each other; `-- python bot.py` of any bot."""
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.session.attached import attached, find_session
-    from pipecat_workers_cli.traffic.filter import Filter
 
     terminal = Terminal.of(context)
-    wanted = Filter(expression) if expression else None
-    met = Filter(until) if until else None
-    seconds = None if span is None else read_span(span)
+    choice, seconds = Choice(expression, count, until), read_span(span)
     chooses = (expression, count, until) != (None, None, None)
     view = View.JSON if as_json else output
+    program = terminal.runner_args
     if view is None:
-        view = View.TABLE if sys.stdout.isatty() and not chooses else View.LINES
-    if view is View.TABLE and chooses:
+        drawn = sys.stdout.isatty() and not chooses and not program
+        view = View.TABLE if drawn else View.LINES
+    if view is View.TABLE and (chooses or program):
         raise ConfigurationError(
-            "--filter, --count and --until choose entries, and the table shows all",
-            mend="-o lines, or leave them out",
+            "the table shows all of a session of pmw's, and no less",
+            mend="-o lines for --filter, --count, --until and other programs",
         )
+    if program:
+        if session is not None:
+            raise ConfigurationError("a program after '--' is no session", mend="leave -s out")
+        raise typer.Exit(_watch_program(terminal, program, view, choice, seconds))
     with attached(find_session(session)) as attachment:
         if view is View.TABLE:
             set_up_logs(terminal.log_level, terminal.log_file)  # Pipecat greets as it is imported
@@ -83,70 +78,144 @@ def watch(
 
             show_table(terminal, attachment, seconds)
             return
-        shown = _Shown(view, wanted, count, met)
-        _tell_entries(terminal, attachment, seconds, shown)
-    if met is not None and not shown.met:
+        _follow(terminal, attachment, seconds, choice, lambda entry: _write(entry, view))
+    if not choice.met:
         raise typer.Exit(1)
 
 
-def read_span(text: str) -> float:
-    """Return the seconds that `10s`, `500ms`, `2m` or a bare number mean.
-
-    Raises:
-        ConfigurationError: It is no length of time.
-    """
-    found = SPAN.fullmatch(text)
-    if found is None or not float(found[1]):
-        raise ConfigurationError(f"'{text}' is no length of time", mend="10s, 500ms or 2m")
-    return float(found[1]) * SECONDS[found[2]]
-
-
-class _Shown:
-    """Writes the entries that are wanted, and says when it is enough."""
-
-    def __init__(
-        self,
-        view: View,
-        wanted: "Callable[[Entry], bool] | None",
-        count: int | None,
-        met: "Callable[[Entry], bool] | None",
-    ) -> None:
-        self.met = False
-        self._view = view
-        self._wanted = wanted
-        self._left = count
-        self._until = met
-
-    def enough(self, entry: "Entry") -> bool:
-        """Write an entry, if it is wanted; return whether it is the last."""
-        if self._wanted is None or self._wanted(entry):
-            self._write(entry)
-            if self._left is not None:
-                self._left -= 1
-        self.met = self._until is not None and self._until(entry)
-        return self.met or self._left == 0
-
-    def _write(self, entry: "Entry") -> None:
-        if self._view is View.JSON:
-            import msgspec
-
-            print(msgspec.json.encode(entry).decode(), flush=True)
-        else:
-            from pipecat_workers_cli.cli.table import entry_line
-
-            print(entry_line(entry), flush=True)
-
-
-def _tell_entries(
-    terminal: Terminal, attachment: "Attachment", seconds: float | None, shown: _Shown
+@takes_log_options
+def record(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON lines; .gz or .zst packs them.")
+    ],
+    session: SessionOption = None,
+    so_far: Annotated[
+        bool,
+        typer.Option("--so-far", help="The last ten minutes, instead of what comes."),
+    ] = False,
+    expression: FilterOption = None,
+    count: CountOption = None,
+    span: SpanOption = None,
+    until: UntilOption = None,
 ) -> None:
+    """Record a running session, or save what it remembers."""
+    from pipecat_workers_cli.session.attached import attached, find_session
+    from pipecat_workers_cli.traffic.record import open_recording
+
+    terminal = Terminal.of(context)
+    choice, seconds = Choice(expression, count, until), read_span(span)
+    if so_far and (count, span, until) != (None, None, None):
+        raise ConfigurationError(
+            "--so-far saves what was, whose end is now", mend="leave out --count, --for and --until"
+        )
+    saved = 0
+
+    def keep(entry: "Entry") -> None:
+        nonlocal saved
+        saved += 1
+        recorder.add([entry])
+        if recorder.failure is not None:
+            raise _full(file, recorder)
+
+    with attached(find_session(session)) as attachment, open_recording(file) as recorder:
+        if so_far:
+            _remember(attachment, choice, keep)
+        else:
+            terminal.say(f"recording session '{attachment.name}'; Ctrl-C ends it")
+            with suppress(KeyboardInterrupt):
+                _follow(terminal, attachment, seconds, choice, keep)
+    if recorder.failure is not None:
+        raise _full(file, recorder)
+    terminal.say(f"{saved} entries in {file}")
+    if not choice.met:
+        raise typer.Exit(1)
+
+
+def _full(file: Path, recorder: "Recorder") -> PmwError:
+    return PmwError(f"{file}: {recorder.failure}", mend="make room, or record elsewhere")
+
+
+def _follow(
+    terminal: Terminal,
+    attachment: "Attachment",
+    seconds: float | None,
+    choice: Choice,
+    take: "Callable[[Entry], None]",
+) -> None:
+    """Take the wanted entries of a session as they come, until it is enough."""
     from pipecat_workers_cli.session.messages import Bye, Told, Watch
 
     with suppress(TimeoutError):  # --for is over
         for reply in attachment.ask(Watch(), timeout=seconds):
-            if isinstance(reply, Told) and shown.enough(reply.entry):
-                return
-            if isinstance(reply, Bye):
+            if isinstance(reply, Told):
+                if choice.takes(reply.entry):
+                    take(reply.entry)
+                if choice.enough(reply.entry):
+                    return
+            elif isinstance(reply, Bye):
                 terminal.say(f"session '{attachment.name}' has ended")
                 return
         raise attachment.gone()
+
+
+def _remember(attachment: "Attachment", choice: Choice, take: "Callable[[Entry], None]") -> None:
+    from pipecat_workers_cli.session.messages import Done, Remember, Told
+
+    for reply in attachment.ask(Remember(), timeout=None):
+        if isinstance(reply, Told) and choice.takes(reply.entry):
+            take(reply.entry)
+        elif isinstance(reply, Done):
+            return
+    raise attachment.gone()
+
+
+def _watch_program(
+    terminal: Terminal, program: Sequence[str], view: View, choice: Choice, seconds: float | None
+) -> int:
+    """Run a program under the tap; return its exit code, or 1 if what was waited for didn't come.
+
+    It is ended once it is enough.
+    """
+    import asyncio
+
+    from pipecat_workers_cli.logs import set_up_logs
+
+    set_up_logs(terminal.log_level, terminal.log_file)  # Pipecat greets as it is imported
+    from pipecat_workers_cli.session.stranger import run_tapped
+
+    async def run() -> int:
+        enough = asyncio.Event()
+
+        def tell(entry: "Entry") -> None:
+            if enough.is_set():
+                return
+            if choice.takes(entry):
+                _write(entry, view)
+            if choice.enough(entry):
+                enough.set()
+
+        running = asyncio.create_task(run_tapped(program, tell), name="run the program")
+        waiting = asyncio.create_task(enough.wait(), name="enough")
+        try:
+            first = asyncio.FIRST_COMPLETED
+            await asyncio.wait({running, waiting}, timeout=seconds, return_when=first)
+            return await running if running.done() else 0
+        finally:
+            waiting.cancel()
+            running.cancel()
+            await asyncio.wait({running, waiting})
+
+    code = asyncio.run(run())
+    return code if choice.met else 1
+
+
+def _write(entry: "Entry", view: View) -> None:
+    if view is View.JSON:
+        import msgspec
+
+        print(msgspec.json.encode(entry).decode(), flush=True)
+    else:
+        from pipecat_workers_cli.cli.table import entry_line
+
+        print(entry_line(entry), flush=True)

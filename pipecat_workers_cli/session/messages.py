@@ -58,7 +58,11 @@ class Watch(Request, frozen=True, kw_only=True, tag="watch"):
     snapshots: bool = False
 
 
-AnyRequest = AskStatus | Say | Stop | Watch
+class Remember(Request, frozen=True, kw_only=True, tag="remember"):
+    """What happened in the last ten minutes; answered by `Told`s until a `Done`."""
+
+
+AnyRequest = AskStatus | Say | Stop | Watch | Remember
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", omit_defaults=True):

@@ -42,6 +42,11 @@ class Outlet:
         """Whether something waits for the client."""
         return self._pumping is not None
 
+    async def caught_up(self) -> None:
+        """Wait until nothing waits for the client, or it is given up."""
+        if self._pumping is not None:
+            await asyncio.wait({self._pumping})
+
     def send(self, reply: Reply) -> None:
         """Write a reply."""
         self.write(encode_line(reply))

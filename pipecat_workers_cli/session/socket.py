@@ -29,6 +29,7 @@ from pipecat_workers_cli.session.messages import (
     CallStatus,
     Done,
     Refused,
+    Remember,
     Reply,
     Say,
     Status,
@@ -43,6 +44,7 @@ from pipecat_workers_cli.traffic.tap import Tap
 
 CLIENTS = 64  # attached at once; twenty watchers are many
 ASK_WITHIN = 5.0  # seconds from a connection to its request
+AT_ONCE = 100  # entries told before calls have their turn; some 1 ms
 LEAVE_WITHIN = 0.2  # seconds in which clients are told that the session ends
 FIRST_WORDS = 256  # entries kept until it is known which call they are about
 
@@ -152,11 +154,24 @@ class SessionSocket:
             case Watch():
                 with self._watchers.watching(outlet, request):
                     await _gone(reader, outlet)
+            case Remember():
+                await self._remember(outlet)
             case Stop():
                 outlet.send(Done())
                 self._host.stop()
             case Say():
                 outlet.send(await self._say_while_there(request, reader, outlet))
+
+    async def _remember(self, outlet: Outlet) -> None:
+        """Tell what was, no faster than the client takes it, and never for long at once."""
+        for number, entry in enumerate(self._tap.remembered()):
+            outlet.send(Told(entry=entry))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            await outlet.caught_up()
+            if outlet.dropped.is_set():
+                return
+        outlet.send(Done())
 
     def _status(self) -> Status:
         calls = self._tap.snapshot().calls

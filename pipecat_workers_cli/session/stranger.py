@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipecat_workers_cli.traffic.kinds import kind_by_name
 
 SETUP_FILE = Path(setup_file.__file__).resolve()
 LONGEST = 1 << 20  # bytes of one line; the child's texts are cut long before
+END_WITHIN = 5.0  # seconds that a child has for its own way out
 LAST_WORDS = 2.0  # seconds for what a child that has ended sent before
 
 
@@ -29,9 +31,10 @@ class _Line(Entry, frozen=True, kw_only=True):
 
 
 async def run_tapped(command: Sequence[str], tell: Callable[[Entry], None]) -> int:
-    """Run a program with our setup file, its terminal as it is, until it ends.
+    """Run a program with our setup file until it ends; what it prints goes to stderr.
 
-    SIGINT and SIGTERM are the program's own affair: it is told, and we wait.
+    SIGINT and SIGTERM are the program's own affair: it is told, and we wait. Cancelling
+    ends it.
 
     Args:
         command: The program and its arguments.
@@ -71,7 +74,8 @@ async def _run(command: Sequence[str], path: Path) -> int:
     environment = {**os.environ, "PMW_TAP": str(path)}
     environment["PIPECAT_SETUP_FILES"] = os.pathsep.join(files)
     try:
-        child = await asyncio.create_subprocess_exec(*command, env=environment)
+        # Our stdout is for what was asked for: what the program's workers say.
+        child = await asyncio.create_subprocess_exec(*command, env=environment, stdout=sys.stderr)
     except OSError as error:
         reason = (error.strerror or "it can't be run").lower()
         what = f"cannot start {command[0]}: {reason}"
@@ -92,8 +96,17 @@ async def _run(command: Sequence[str], path: Path) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
         if child.returncode is None:
-            child.kill()
+            await _end(child)
     return code if code >= 0 else 128 - code
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        child.terminate()
+        try:
+            await asyncio.wait_for(child.wait(), END_WITHIN)
+        except TimeoutError:
+            child.kill()
 
 
 async def _hear(reader: asyncio.StreamReader, tell: Callable[[Entry], None]) -> None:

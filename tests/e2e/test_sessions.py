@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.e2e.conftest import PMW
 from tests.e2e.test_serving import eval_hello
 
 OFFLINE = ("--services", "offline")
+PYTHON = (sys.executable,)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -335,3 +337,52 @@ def test_without_a_session_the_command_that_starts_one_is_named(pmw_run: Run):
     assert none.returncode == 0
     assert len(none.stdout.splitlines()) == 1
     assert pmw_run("stop", "--all").returncode == 0
+
+
+def test_a_session_is_recorded_from_another_shell_and_what_nobody_recorded_is_saved(
+    pmw_run: Run, pmw, tmp_path: Path
+):
+    start(pmw_run)
+    pmw_run("say", "What do you sell?")
+    recording = pmw("bus", "record", "after.jsonl.gz", "--until", "kind:bot")
+    recording.wait_for_line("recording session 'handoff'")
+    while recording.popen.poll() is None:  # the first turn may come before it is attached
+        pmw_run("say", "How much are the rocket boots?")
+    assert recording.popen.returncode == 0
+    saved = pmw_run("bus", "record", "before.jsonl", "--so-far")
+    assert saved.returncode == 0, saved
+    whole = pmw_run("bus", "show", "before.jsonl").stdout
+    assert "user: What do you sell?" in whole
+    assert "$299" in whole
+    half = pmw_run("bus", "show", "after.jsonl.gz").stdout
+    assert "What do you sell?" not in half
+    assert "$299" in half
+    chosen = pmw_run("bus", "record", "bots.jsonl", "--so-far", "--filter", "kind:bot")
+    assert chosen.stderr.splitlines()[-1].endswith(" entries in bots.jsonl")
+    lines = (tmp_path / "bots.jsonl").read_text().splitlines()[1:]
+    assert {json.loads(line)["event"] for line in lines} == {"bot"}
+
+
+def test_a_strangers_bot_is_watched_to_its_end_or_as_long_as_it_takes(pmw_run: Run):
+    bot = str(Path(__file__).parents[1] / "peers" / "bot.py")
+    watched = pmw_run("bus", "watch", "-o", "json", "--filter", "kind:job", "--", *PYTHON, bot)
+    assert watched.returncode == 7  # as the bot's own
+    kinds = [json.loads(line)["kind"] for line in watched.stdout.splitlines()]
+    assert kinds == ["job.request", "job.update", "job.response"]
+    assert "done" in watched.stderr
+
+    enough = pmw_run("bus", "watch", "--until", "kind:job.request", "--", *PYTHON, bot)
+    assert enough.returncode == 0
+    assert "job.response" not in enough.stdout
+
+    endless = ("import time; time.sleep(60)",)
+    began = time.monotonic()
+    late = pmw_run(
+        "bus", "watch", "--until", "kind:bot", "--for", "1s", "--", *PYTHON, "-c", *endless
+    )
+    assert late.returncode == 1
+    assert time.monotonic() - began < 20
+
+    refused = pmw_run("bus", "watch", "-o", "table", "--", *PYTHON, bot)
+    assert refused.returncode == 2
+    assert pmw_run("bus", "show", "x.jsonl", "--", "y").returncode == 2
