@@ -9,6 +9,7 @@ from loguru import logger
 
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
+from pipecat_workers_cli.recipe.graph import Tie, build_graph
 from pipecat_workers_cli.recipe.model import Recipe
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
@@ -65,6 +66,17 @@ def who_is_who(recipe: Recipe) -> list[tuple[str, str]]:
     return [(recipe.main.name, "talks to you"), *workers] if talks else workers
 
 
+def who_to_whom(recipe: Recipe) -> list[dict[str, str]]:
+    """Return who may hand over to whom, and who asks whom by which tool."""
+    graph = build_graph(recipe)
+    return [
+        {"source": edge.source, "target": edge.target, "tie": edge.tie.value}
+        | ({"tool": edge.tool} if edge.tool else {})
+        for edge in graph.edges
+        if edge.tie is not Tie.BRIDGE  # the main worker's, which a caller needn't hear of
+    ]
+
+
 def introduction(call: Call, plan: Plan) -> dict[str, object]:
     """Return what a client is told first: who is who in this call."""
     recipe = plan.loaded.recipe
@@ -74,6 +86,7 @@ def introduction(call: Call, plan: Plan) -> dict[str, object]:
         "recipe": recipe.name,
         "hash": plan.loaded.hash,
         "workers": [{"name": name, "summary": about} for name, about in who_is_who(recipe)],
+        "edges": who_to_whom(recipe),
         "active": call.main.agent or recipe.opener.name,
         "providers": {choice.role.value: choice.provider for choice in plan.choices()},
     }

@@ -48,7 +48,8 @@ WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 UPLOAD = re.compile(r"(/sessions/[^/]+)?/files$")
 OPENS_CALL = {
     "POST": re.compile(r"/api/offer$|/sessions/[^/]+/.*api/offer$|/start$|/daily-dialin-webhook$"),
-    "GET": re.compile(r"/daily$"),
+    # A browser isn't told why a WebSocket was refused; our page asks the same by a GET.
+    "GET": re.compile(r"/daily$|/ws-client$"),
     "websocket": re.compile(r"/ws(-client)?(/[^/]*)?$"),
 }
 LINKABLE = re.compile(r"/$|/client(/|$)|/page/|/files/")  # a foreign page may link there

@@ -41,6 +41,7 @@ from pipecat_workers_cli.session.current import CurrentPlan
 from pipecat_workers_cli.session.door import Door
 from pipecat_workers_cli.session.door_rules import EVERY_ADDRESS, DoorRules, door_rules, own_host
 from pipecat_workers_cli.session.memory import give_back, keep_loaded_models, limit_arenas
+from pipecat_workers_cli.session.offers import Offers
 from pipecat_workers_cli.session.runner import (
     RunnerParser,
     add_page,
@@ -375,7 +376,9 @@ def serve(serving: Serving, *, beside: Beside) -> None:
             yield
 
     app.router.lifespan_context = with_session
-    set_bot(serving.bot)
+    offers = Offers(serving.bot)
+    offers.add_route(app)
+    set_bot(offers.bot)
     # Until the lifespan: the runner logs as it likes, and uvicorn says that it starts.
     logger.disable("pipecat")
     logging.disable(logging.INFO)

@@ -102,19 +102,15 @@ EARS_AND_MOUTH = """
     open();
     return mouth.stream;
   };
-  const Connection = window.RTCPeerConnection;
-  window.RTCPeerConnection = class extends Connection {
-    constructor(...given) {
-      super(...given);
-      this.addEventListener("track", ({ track }) => {
-        const stream = new MediaStream([track]);
-        const player = Object.assign(new Audio(), { muted: true, srcObject: stream });
-        player.play().catch(() => {}); // else WebAudio is given silence
-        caller.player = player;
-        context.createMediaStreamSource(stream).connect(ears, 0, 0);
-      });
-    }
-  };
+  // The bot's voice comes to the page's player, by whichever path; the same is recorded here.
+  const player = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "srcObject");
+  Object.defineProperty(HTMLMediaElement.prototype, "srcObject", {
+    ...player,
+    set(stream) {
+      player.set.call(this, stream);
+      if (stream) context.createMediaStreamSource(stream).connect(ears, 0, 0);
+    },
+  });
 })();
 """.replace("%RATE%", str(RATE)).replace("%LOUD%", str(LOUD))
 
@@ -324,10 +320,11 @@ async def spoken(text: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def open_browser(executable: str) -> AsyncIterator[Browser]:
+async def open_browser(executable: str, *flags: str) -> AsyncIterator[Browser]:
     """Start a browser for which every host but localhost is unresolvable."""
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=executable, args=list(FLAGS))
+        args = [*FLAGS, *flags]
+        browser = await driver.chromium.launch(executable_path=executable, args=args)
         try:
             yield browser
         finally:
@@ -335,11 +332,22 @@ async def open_browser(executable: str) -> AsyncIterator[Browser]:
 
 
 @contextlib.asynccontextmanager
-async def open_page(browser: Browser, url: str, **options: object) -> AsyncIterator[BrowserCall]:
-    """Open `url` in a window of its own; `options` are Playwright's for its context."""
+async def open_page(
+    browser: Browser, url: str, *, script: str = "", **options: object
+) -> AsyncIterator[BrowserCall]:
+    """Open `url` in a window of its own.
+
+    Args:
+        browser: Shows it.
+        url: Our page.
+        script: JavaScript that the page finds to have run already.
+        **options: Playwright's for the window's context.
+    """
     context: BrowserContext = await browser.new_context(**options)
     try:
         await context.add_init_script(EARS_AND_MOUTH)
+        if script:
+            await context.add_init_script(script)
         call = BrowserCall(await context.new_page(), url)
         await call.open()
         yield call

@@ -80,7 +80,7 @@ class Server(Process):
         self.url = f"http://localhost:{port}"
         try:
             self.wait_for_line(f"{self.url}/", timeout=60)
-            self.get("/status")
+            self.get("/")  # which asks for no page token
         except BaseException:
             self.popen.kill()
             raise

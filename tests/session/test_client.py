@@ -16,7 +16,7 @@ from pipecat_workers_cli.call.plan import plan_call
 from pipecat_workers_cli.call.run import Call, open_call
 from pipecat_workers_cli.options import Profile, ServiceOptions
 from pipecat_workers_cli.recipe.load import load_recipe
-from pipecat_workers_cli.session.client import WAITING, keep_client_informed
+from pipecat_workers_cli.session.client import WAITING, keep_client_informed, who_to_whom
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import ConsoleTransport
@@ -81,6 +81,19 @@ async def test_the_first_message_says_who_is_who():
         assert [worker["name"] for worker in hello["workers"]] == ["greeter", "support"]
         assert all(worker["summary"] for worker in hello["workers"])
         assert hello["providers"] == {"llm": "scripted"}
+        assert hello["edges"] == [
+            {"source": "greeter", "target": "support", "tie": "transfer"},
+            {"source": "support", "target": "greeter", "tie": "transfer"},
+        ]
+
+
+def test_a_client_is_told_who_asks_whom_by_which_tool():
+    debate = load_recipe("debate").recipe
+    asked = [
+        {"source": "moderator", "target": name, "tie": "job", "tool": "debate(topic)"}
+        for name in ("advocate", "critic", "analyst")
+    ]
+    assert who_to_whom(debate) == asked
 
 
 async def test_entries_from_before_the_client_was_ready_are_kept_for_it_in_order():

@@ -399,7 +399,8 @@ async def test_busy_is_said_to_those_who_would_open_a_call_only():
             status, _, body = await web.http("POST", path, body=b"{}")
             assert status == 503
             assert json.loads(body).keys() == {"error", "mend"}
-        assert await web.status(path="/daily") == 503
+        for path in ("/daily", "/ws-client"):
+            assert await web.status(path=path) == 503
         for path in ("/ws", "/ws/x", "/ws-client", "/ws-client/x"):
             assert await web.handshake(path) == 503
         assert web.inner.reached == []

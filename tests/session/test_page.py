@@ -1,8 +1,10 @@
 """The page that callers see: what its files may hold, and how it tells of a refusal."""
 
 import contextlib
+import json
 import re
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -10,6 +12,14 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from pipecat.frames.frames import (
+    InputAudioRawFrame,
+    InputTransportMessageFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    OutputTransportMessageFrame,
+)
+from pipecat.serializers.protobuf import ProtobufFrameSerializer
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -89,7 +99,9 @@ def test_every_file_is_referred_to_relatively_so_that_a_prefix_does_no_harm():
     for name in re.findall(r'from "([^"]+)"', scripts()):
         assert name.startswith("./"), name
         assert (PAGE / name).is_file(), name
-    assert re.findall(r'new URL\("([^"]+)"', scripts()) == ["api/offer"]
+    asked = re.findall(r'(?:new URL|\bask)\("([^"]+)"', scripts())
+    assert set(asked) == {"api/offer", "ws-client", "worklets.js"}
+    assert (PAGE / "worklets.js").is_file()
 
 
 def test_every_id_that_the_scripts_and_labels_name_is_there_once():
@@ -102,7 +114,7 @@ def test_every_id_that_the_scripts_and_labels_name_is_there_once():
 
 
 def test_the_page_is_small():
-    assert sum(path.stat().st_size for path in PAGE.iterdir()) < 60_000
+    assert sum(path.stat().st_size for path in PAGE.iterdir()) < 100_000
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -204,3 +216,54 @@ async def test_a_busy_server_is_told_in_its_own_words_and_the_button_works_again
         assert "m=audio" in offer["sdp"]
         assert "m=application" in offer["sdp"]
         assert "typ srflx" not in offer["sdp"]
+
+
+CODEC = """async ([sound, message, interruption, words]) => {
+  const { decodeFrame, encodeAudio, encodeMessage } = await import(
+    new URL("page/frames.js", document.baseURI)
+  );
+  const read = (bytes) => decodeFrame(Uint8Array.from(bytes).buffer);
+  const audio = read(sound);
+  return {
+    audio: { ...audio, samples: [...audio.samples] },
+    message: read(message),
+    interruption: read(interruption),
+    broken: [read([]), read(sound.slice(0, 40)), read([255, 255, 255]), read([10, 2, 8, 1])],
+    said: [...encodeAudio(Int16Array.from(audio.samples), 16000)],
+    sent: [...encodeMessage(words)],
+  };
+}"""
+
+
+@pytest.mark.browser
+async def test_the_page_reads_and_writes_pipecats_own_frames(chromium: str) -> None:
+    from playwright.async_api import async_playwright
+
+    codec = ProtobufFrameSerializer()
+    samples = [0, 1, -1, 32767, -32768, 258] * 60
+    sound = struct.pack(f"<{len(samples)}h", *samples)
+    words = json.dumps({"label": "rtvi-ai", "data": "Grüße, 世界 " * 40})
+    frames = [
+        OutputAudioRawFrame(sound, 24_000, 1),
+        OutputTransportMessageFrame(json.loads(words)),
+        InterruptionFrame(),
+    ]
+    given = [[*(await codec.serialize(frame) or b"")] for frame in frames]
+    args = [flag.replace("|", " ") for flag in FLAGS.split()]
+    with BusyServer().running() as address:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=chromium, args=args)
+            page = await browser.new_page()
+            await page.goto(address)
+            read = await page.evaluate(CODEC, [*given, words])
+            await browser.close()
+    assert read["audio"] == {"kind": "audio", "samples": samples, "rate": 24_000}
+    assert json.loads(read["message"]["text"]) == json.loads(words)
+    assert read["interruption"] == {"kind": "interruption"}
+    assert read["broken"] == [None] * 4
+    heard = await codec.deserialize(bytes(read["said"]))
+    assert isinstance(heard, InputAudioRawFrame)
+    assert (heard.audio, heard.sample_rate, heard.num_channels) == (sound, 16_000, 1)
+    taken = await codec.deserialize(bytes(read["sent"]))
+    assert isinstance(taken, InputTransportMessageFrame)
+    assert taken.message == json.loads(words)

@@ -123,17 +123,22 @@ async function placeCall({ typing }) {
   }
 }
 
+/** Says which path was taken, where it isn't the usual one. */
+function inCall({ path }) {
+  return path === "WebRTC" ? "In a call" : `In a call, over ${path}`;
+}
+
 async function openCall(mine, stream, typing) {
   const { sound, conversation } = mine;
   sound.measure(stream, element("you-level"));
-  mine.call = new Call(stream, token, {
+  mine.call = new Call({ stream, token, context: sound.context }, {
     step: say,
     sound: (voice) => {
       sound.play(voice);
       sound.measure(voice, element("bot-level"));
     },
     message: (message) => conversation.take(message),
-    shaky: (is) => body.dataset.state === "ready" && say(is ? "Connection interrupted" : "In a call"),
+    shaky: (is) => body.dataset.state === "ready" && say(is ? "Connection interrupted" : inCall(mine.call)),
     over: (problem) => {
       const expected = conversation.reason !== null;
       hangUp(mine, expected ? null : problem);
@@ -141,7 +146,8 @@ async function openCall(mine, stream, typing) {
   });
   await mine.call.open();
   if (line !== mine) return;
-  setState("ready", "In a call");
+  body.dataset.path = mine.call.path;
+  setState("ready", inCall(mine.call));
   mute.disabled = typing;
   startClock();
   body.dataset.turn ??= "listening";

@@ -5,12 +5,14 @@ export class Problem extends Error {
   /**
    * @param {string} what One sentence: what happened.
    * @param {string} mend One sentence: what to do.
-   * @param {{typing?: boolean}} also `typing`: a call in typed words would still work.
+   * @param {{typing?: boolean, another?: boolean}} also `typing`: a call in typed words would
+   *   still work; `another`: a path other than WebRTC may be found.
    */
-  constructor(what, mend, { typing = false } = {}) {
+  constructor(what, mend, { typing = false, another = false } = {}) {
     super(what);
     this.mend = mend;
     this.typing = typing;
+    this.another = another;
   }
 }
 
@@ -28,12 +30,14 @@ export const unreachable = say("The server does not answer.", ASK_OWNER);
 export const gone = say("The connection to the server is lost.", ASK_OWNER);
 export const noPath = say(
   "No path for sound to the server was found within 5 seconds.",
-  "Let this machine send UDP to the server (firewall, VPN, container network), then connect again.",
+  "Open the page on localhost or over https, where a WebSocket may carry the sound, or let this machine send UDP to the server.",
+  { another: true },
 );
 export const noBot = say("The server took the call, but no bot came.", ASK_OWNER);
 export const unsupported = say(
   "This browser cannot place calls (it has no WebRTC).",
   "Open the page in a current Chrome, Edge, Firefox or Safari.",
+  { another: true },
 );
 
 /** The problem behind what `getUserMedia` threw. */
@@ -58,7 +62,7 @@ export function microphoneProblem(error) {
 const BY_STATUS = {
   401: ["The server did not accept this page's token.", "Open the page with its token."],
   403: ["The server refuses calls from this page.", "Open the page with its token."],
-  404: ["This server takes no calls from a browser.", "Start pmw without -t, or with -t webrtc."],
+  404: ["This server takes no calls from a browser.", "Start pmw without -t, or with -t webrtc or websocket."],
   503: ["The server is busy.", "Wait for another call to end, then connect again."],
 };
 
@@ -70,7 +74,8 @@ export async function refusal(response) {
     ASK_OWNER,
   ];
   const own = (text) => (typeof text === "string" && text.trim() ? sentence(text) : null);
-  return new Problem(own(told?.error) ?? what, own(told?.mend) ?? mend);
+  const also = { another: response.status === 404 }; // only WebRTC isn't served
+  return new Problem(own(told?.error) ?? what, own(told?.mend) ?? mend, also);
 }
 
 function sentence(text) {

@@ -7,7 +7,8 @@ const FALL = 0.86; // of a meter's height, a frame: it rises at once and sinks s
 const SPOKEN_EVERY_MS = 500; // how often assistive technology is told a level
 
 export class Sound {
-  #context = new AudioContext();
+  /** Measures, and plays what no peer connection brings. */
+  context = new AudioContext();
   #voice;
   #meters = [];
   #frame = 0;
@@ -18,7 +19,7 @@ export class Sound {
   constructor(voice) {
     this.#voice = voice;
     // Made in a click, so it may run; a refusal costs the meters only.
-    this.#context.resume().catch(() => {});
+    this.context.resume().catch(() => {});
     this.#frame = requestAnimationFrame(this.#draw);
   }
 
@@ -35,8 +36,8 @@ export class Sound {
 
   /** A stream that says nothing, for a call in typed words. */
   silence() {
-    const hush = new ConstantSourceNode(this.#context, { offset: 0 });
-    const out = this.#context.createMediaStreamDestination();
+    const hush = new ConstantSourceNode(this.context, { offset: 0 });
+    const out = this.context.createMediaStreamDestination();
     hush.connect(out); // without a source nothing at all is sent, and the server wonders
     hush.start();
     return out.stream;
@@ -51,9 +52,9 @@ export class Sound {
   /** Shows the level of `stream` in `meter` until the sound is closed. */
   measure(stream, meter) {
     if (this.#over) return;
-    const analyser = this.#context.createAnalyser();
+    const analyser = this.context.createAnalyser();
     analyser.fftSize = 1024;
-    this.#context.createMediaStreamSource(stream).connect(analyser);
+    this.context.createMediaStreamSource(stream).connect(analyser);
     const samples = new Float32Array(analyser.fftSize);
     this.#meters.push({ analyser, samples, meter, level: 0 });
   }
@@ -77,7 +78,7 @@ export class Sound {
     for (const { meter } of this.#meters) show(meter, 0, true);
     this.#meters = [];
     this.#voice.srcObject = null;
-    this.#context.close().catch(() => {});
+    this.context.close().catch(() => {});
   }
 }
 

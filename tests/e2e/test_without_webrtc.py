@@ -1,0 +1,205 @@
+"""Calls by voice through our page where WebRTC finds no path: over a WebSocket."""
+
+import asyncio
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import websockets
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    InputTransportMessageFrame,
+    OutputAudioRawFrame,
+    OutputTransportMessageFrame,
+)
+from pipecat.serializers.protobuf import ProtobufFrameSerializer
+from playwright.async_api import Browser
+
+from tests.e2e.browser import (
+    RATE,
+    Recording,
+    open_browser,
+    open_page,
+    plain,
+    spoken,
+    stretches,
+)
+from tests.e2e.conftest import Server
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.speech,
+    pytest.mark.slow,
+    pytest.mark.flaky(reruns=1),  # a small model mishears now and then
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+TOKEN = "open-sesame-7"
+STEP = 640  # bytes: 20 ms of what the server hears
+NO_UDP = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
+NO_WEBRTC = "delete window.RTCPeerConnection;"
+# Offers and is answered, but never hears of the answer: what a firewall makes of it.
+DEAF = """window.RTCPeerConnection = class extends window.RTCPeerConnection {
+  async setRemoteDescription() {}
+};"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(chromium) -> AsyncIterator[Browser]:
+    async with open_browser(chromium) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def acme() -> Iterator[Server]:
+    """A `pmw handoff` with room for one call, which asks for a page token."""
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    with tempfile.TemporaryDirectory() as folder:
+        with socket.create_server(("localhost", 0)) as probe:
+            port = probe.getsockname()[1]
+        words = ["handoff", "--services", "offline", "-o", "json", "--max-calls", "1"]
+        words += ["--page-token", TOKEN]
+        env = {**kept, "XDG_STATE_HOME": folder, "PYTHONUNBUFFERED": "1"}
+        server = Server(words, port=port, env=env, cwd=Path(folder))
+        yield server
+        server.stop()
+
+
+def address(server: Server) -> str:
+    return f"{server.url}/#token={TOKEN}"
+
+
+def silent_after(recording: Recording, turn: tuple[int, int]) -> float:
+    """Return in how many seconds from the caller's first sound on the bot fell silent."""
+    began, ended = turn
+    last = max(last for first, last in stretches(recording.bot, pause=0.2) if first < ended)
+    return (last - began) / RATE
+
+
+async def test_a_whole_call_goes_over_the_websocket_when_webrtc_never_connects(acme, browser):
+    async with open_page(browser, address(acme), script=DEAF) as call:
+        began = asyncio.get_running_loop().time()
+        await call.connect()
+        assert asyncio.get_running_loop().time() - began < 8
+        state = call.page.locator("#state")
+        assert await state.inner_text() == "In a call, over WebSocket"
+        await call.heard_out()
+        greeting = await call.recording()
+        assert "corporation" in await greeting.words()
+
+        await call.ask("How much are the rocket boots?")
+        answered = await call.recording()
+        words = await answered.since(answered.turns()[-1][1]).words()
+        assert any(price in words for price in ("two hundred", "ninety nine", "299")), words
+        assert await call.lit() == "support"
+        lines = await call.lines()
+        assert any("rocket boots" in line.lower() for line in lines if line.startswith("you: "))
+        assert any("$299" in line for line in lines if line.startswith("support: ")), lines
+
+        await call.type("And what about the paint?")
+        await call.said("$49")
+        await call.silent()
+
+        await call.say("What do all three of them cost?")
+        await call.until("document.body.dataset.turn === 'bot'")
+        await call.loud_for(2.0)
+        await call.say("Okay, thank you very much. Goodbye.")
+        await call.ended()
+        whole = await call.recording()
+        assert silent_after(whole, whole.turns()[-1]) < 1.5
+        farewell = plain([line for line in await call.lines() if line.startswith("support: ")][-1])
+        words = await whole.since(whole.turns()[-1][1]).words()
+        assert "goodbye" in words.replace(" ", ""), words
+        assert words.replace(" ", "").endswith(farewell.split()[-1]), (words, farewell)
+        assert await state.inner_text() == "Call ended"
+
+        began = asyncio.get_running_loop().time()
+        await call.connect()
+        assert asyncio.get_running_loop().time() - began < 2  # the dead path isn't tried again
+        await call.heard_out()
+        await call.hang_up()
+        assert call.troubles == []
+
+
+async def test_without_udp_the_websocket_is_taken_at_once(acme, chromium):
+    async with (
+        open_browser(chromium, NO_UDP) as browser,
+        open_page(browser, address(acme)) as call,
+    ):
+        began = asyncio.get_running_loop().time()
+        await call.connect()
+        assert asyncio.get_running_loop().time() - began < 3
+        assert await call.page.evaluate("document.body.dataset.path") == "WebSocket"
+        await call.heard_out()
+        assert "corporation" in await (await call.recording()).words()
+        await call.hang_up()
+        assert call.troubles == []
+
+
+async def test_a_stock_client_talks_over_the_same_endpoint(acme):
+    codec = ProtobufFrameSerializer()
+    heard = bytearray()
+    told: list[dict] = []
+
+    async def send(frame: Frame) -> None:
+        await line.send(await codec.serialize(frame) or b"")
+
+    async def speak(text: str) -> None:
+        silence = bytes(STEP * 50)
+        samples = np.frombuffer(await spoken(text), dtype=np.int16)[:: RATE // 8000]
+        sound = np.repeat(samples, 2).tobytes() + silence * 3  # a telephone's band is enough
+        for at in range(0, len(sound), STEP):
+            await send(OutputAudioRawFrame(sound[at : at + STEP], 16_000, 1))
+            await asyncio.sleep(0.02)  # as a microphone would give it
+
+    async def listen() -> None:
+        async for data in line:
+            frame = await codec.deserialize(data)
+            if isinstance(frame, InputAudioRawFrame):
+                assert (frame.sample_rate, frame.num_channels) == (RATE, 1)
+                heard.extend(frame.audio)
+            elif isinstance(frame, InputTransportMessageFrame):
+                told.append(frame.message)
+
+    url = f"ws://localhost:{acme.port}/ws-client?token={TOKEN}"
+    async with asyncio.timeout(60), websockets.connect(url) as line:
+        listening = asyncio.create_task(listen())
+        ready = {"version": "1.0.0", "about": {"library": "stock"}}
+        message = {"label": "rtvi-ai", "type": "client-ready", "id": "1", "data": ready}
+        await send(OutputTransportMessageFrame(message))
+        await until_told(told, "bot-stopped-speaking", 1)
+        await speak("How much are the rocket boots?")
+        await until_told(told, "bot-stopped-speaking", 2)
+        listening.cancel()
+    assert "bot-ready" in [message["type"] for message in told]
+    samples = np.frombuffer(bytes(heard), dtype=np.int16).astype(np.float32) / 32768
+    words = await Recording(samples, samples).words()
+    assert "corporation" in words, words
+    assert any(price in words for price in ("two hundred", "ninety nine", "299")), words
+
+
+async def until_told(told: list[dict], kind: str, times: int) -> None:
+    while [message["type"] for message in told].count(kind) < times:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+
+async def test_a_refusal_is_told_in_the_servers_own_words(acme, browser):
+    async with (
+        open_page(browser, address(acme), script=NO_WEBRTC) as one,
+        open_page(browser, address(acme), script=NO_WEBRTC) as other,
+        open_page(browser, f"{acme.url}/#token=wrong-one-9", script=NO_WEBRTC) as stranger,
+    ):
+        await one.connect()
+        for call, told in ((other, "All calls that this server has room for"), (stranger, "token")):
+            await call.page.get_by_role("button", name="Connect", exact=True).click()
+            await call.ended()
+            assert told in await call.page.get_by_role("alert").inner_text()
+        await one.hang_up()
+        await other.connect()
+        await other.hang_up()
