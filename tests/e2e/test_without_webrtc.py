@@ -88,7 +88,7 @@ async def test_a_whole_call_goes_over_the_websocket_when_webrtc_never_connects(a
         await call.connect()
         assert asyncio.get_running_loop().time() - began < 8
         state = call.page.locator("#state")
-        assert await state.inner_text() == "In a call, over WebSocket"
+        assert await state.inner_text() == "In a call over WebSocket"
         await call.heard_out()
         greeting = await call.recording()
         assert "corporation" in await greeting.words()

@@ -12,7 +12,7 @@ const BOT_MS = 30_000; // the first call may find the speech models still loadin
 let peerless = false; // WebRTC found no path; until the page is loaded anew it isn't tried again
 
 export class Call {
-  /** How sound travels, once that is known. */
+  /** How sound travels: the path that is open or being opened. */
   path = null;
   #given;
   #on;
@@ -43,7 +43,6 @@ export class Call {
     try {
       const ready = new Promise((resolve) => (this.#botReady = resolve));
       await this.#connect();
-      this.path = this.#line.name;
       this.#on.step("Waiting for the bot");
       await this.#unlessOver(within(ready, BOT_MS, noBot));
     } catch (error) {
@@ -73,6 +72,7 @@ export class Call {
       over: (problem) => this.#end(problem),
     };
     this.#line = new Path({ ...this.#given, on });
+    this.path = this.#line.name;
     await this.#unlessOver(this.#line.open());
   }
 

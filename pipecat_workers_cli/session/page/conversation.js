@@ -104,7 +104,7 @@ export class Conversation {
       const why = reason ? `: ${reason}` : "";
       this.#transcript.note("transfer", `${worker ?? "the call"} → ${target}${why}`);
       this.#transcript.activate(target);
-      this.#on.crew.activate(target);
+      this.#on.crew.activate(target, worker);
     },
     tool: (entry) => this.#tool(entry),
     job: (entry) => this.#job(entry),

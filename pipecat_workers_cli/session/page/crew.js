@@ -1,37 +1,46 @@
-// The workers of the call, a lamp on the active one, and the jobs they run.
+// The workers of the call, a lamp on the active one, and the jobs they run for each other.
 
-const FINISHED = new Set(["completed", "failed", "cancelled", "timeout"]);
-const STAYS_MS = 5000; // a finished job, so that its end can be read
-const MOST_JOBS = 50;
+import { Edges, drawable, place, rowsOf } from "./graph.js";
+import { Jobs } from "./jobs.js";
 
 export class Crew {
   #parts;
   #workers = new Map(); // name → its element
-  #jobs = new Map(); // id and worker → {item, timer}
+  #summaries = new Map();
+  #edges;
+  #jobs;
   #active = null;
 
-  /** @param {{crew: HTMLElement, workers: HTMLElement, lamp: HTMLElement, work: HTMLElement,
-   *   jobs: HTMLElement}} parts The elements it fills. */
+  /** @param {{crew: HTMLElement, rack: HTMLElement, edges: SVGElement, lamp: HTMLElement,
+   *   workers: HTMLElement, about: HTMLElement, work: HTMLElement, jobs: HTMLElement}} parts
+   *   The elements it fills. */
   constructor(parts) {
     this.#parts = parts;
-    new ResizeObserver(() => this.#moveLamp()).observe(parts.workers);
+    this.#edges = new Edges(parts.edges);
+    this.#jobs = new Jobs(parts.jobs, () => this.#mark());
+    new ResizeObserver(() => this.#arrange()).observe(parts.workers);
+    parts.workers.addEventListener("pointerover", ({ target }) => this.#tell(target));
+    parts.workers.addEventListener("focusin", ({ target }) => this.#tell(target));
+    for (const away of ["pointerleave", "focusout"]) {
+      parts.workers.addEventListener(away, () => this.#tell(null));
+    }
   }
 
-  /** Shows `workers` (`[{name, summary}]`), `active` lit. */
-  show(workers, active) {
+  /** Shows `workers` (`[{name, summary}]`) and `edges` between them, `active` lit. */
+  show(workers, active, edges = []) {
     this.clear();
-    for (const { name, summary } of workers) {
-      const item = document.createElement("li");
-      const [title, about] = [document.createElement("b"), document.createElement("span")];
-      title.textContent = name;
-      about.textContent = summary ?? "";
-      item.append(title, about);
-      item.title = summary ?? "";
-      item.dataset.worker = name;
-      this.#workers.set(name, item);
-    }
-    this.#parts.workers.replaceChildren(...this.#workers.values());
-    this.#parts.crew.hidden = this.#workers.size === 0;
+    for (const worker of workers) this.#workers.set(worker.name, itemOf(worker, edges));
+    this.#summaries = new Map(workers.map(({ name, summary }) => [name, summary ?? ""]));
+    const { crew, rack, workers: list } = this.#parts;
+    const graph = drawable(workers, edges);
+    rack.dataset.shape = graph ? "graph" : "list";
+    const rows = graph ? rowsOf(workers, edges) : [workers.map(({ name }) => name)];
+    if (graph) place(rows, this.#workers);
+    // In the order in which they are seen, so that the focus doesn't jump.
+    list.replaceChildren(...rows.flat().map((name) => this.#workers.get(name)));
+    for (const item of this.#workers.values()) if (graph) item.tabIndex = 0;
+    crew.hidden = this.#workers.size === 0;
+    this.#edges.show(this.#workers, graph ? edges : []);
     this.activate(active);
   }
 
@@ -41,76 +50,94 @@ export class Crew {
   }
 
   /** Lights one worker; the lamp travels there from the one before. */
-  activate(name) {
+  activate(name, from = null) {
     this.#active = name;
     for (const [known, item] of this.#workers) {
       if (known === name) item.setAttribute("aria-current", "true");
       else item.removeAttribute("aria-current");
     }
     this.#moveLamp();
+    this.#tell(null);
+    if (from) this.#edges.handOver(from, name);
+  }
+
+  #arrange() {
+    this.#moveLamp();
+    this.#edges.draw();
   }
 
   #moveLamp() {
     const item = this.#workers.get(this.#active);
-    const { lamp } = this.#parts;
+    const { lamp, rack } = this.#parts;
     lamp.hidden = !item;
     if (!item) return;
     lamp.style.transform = `translate(${item.offsetLeft}px, ${item.offsetTop}px)`;
     lamp.style.width = `${item.offsetWidth}px`;
     lamp.style.height = `${item.offsetHeight}px`;
+    const [above, below] = [item.offsetTop, item.offsetTop + item.offsetHeight];
+    const seen = above >= rack.scrollTop && below <= rack.scrollTop + rack.clientHeight;
+    if (!seen) rack.scrollTop = above - rack.clientHeight / 2;
   }
 
-  /** Takes up one entry about a job (`{id, name, state}`). */
-  job({ id, name, state }) {
-    const key = `${id} ${name}`; // the workers of a job group share an id
-    const known = this.#jobs.get(key);
-    if (!known && (FINISHED.has(state) || this.#jobs.size >= MOST_JOBS)) return;
-    const job = known ?? this.#newJob(key, name);
-    job.item.dataset.state = state;
-    job.item.lastElementChild.textContent = state === "update" ? "at work" : state;
-    if (FINISHED.has(state)) job.timer ??= setTimeout(() => this.#drop(key), STAYS_MS);
-    this.#mark();
+  /** Says below the graph what a worker is for: the one pointed at, else the active one. */
+  #tell(target) {
+    const name = target?.closest?.("[data-worker]")?.dataset.worker ?? this.#active;
+    const summary = this.#summaries.get(name);
+    this.#parts.about.textContent = summary ? `${name}: ${summary}` : "";
   }
 
-  #newJob(key, name) {
-    const item = document.createElement("li");
-    const [who, state] = [document.createElement("b"), document.createElement("span")];
-    who.textContent = name ?? "job";
-    item.append(who, state);
-    this.#parts.jobs.append(item);
-    const job = { item, name, timer: null };
-    this.#jobs.set(key, job);
-    return job;
-  }
-
-  #drop(key) {
-    this.#jobs.get(key)?.item.remove();
-    this.#jobs.delete(key);
-    this.#mark();
+  /** Takes up one entry about a job. */
+  job(entry) {
+    this.#jobs.take(entry);
   }
 
   #mark() {
-    const busy = new Set();
-    for (const { item, name } of this.#jobs.values()) {
-      if (!FINISHED.has(item.dataset.state)) busy.add(name);
-    }
+    const { running } = this.#jobs;
+    const busy = new Set(running.map(({ target }) => target));
     for (const [name, item] of this.#workers) item.toggleAttribute("data-busy", busy.has(name));
+    this.#edges.work(running);
     this.#parts.work.hidden = this.#jobs.size === 0;
   }
 
   /** The call is over: nobody is active, nothing runs. */
   rest() {
+    this.#jobs.rest();
     this.activate(null);
-    for (const [key, { timer }] of [...this.#jobs]) {
-      clearTimeout(timer);
-      this.#drop(key);
-    }
   }
 
   clear() {
-    this.rest();
+    this.#jobs.clear();
+    this.activate(null);
     this.#workers.clear();
+    this.#summaries.clear();
+    this.#edges.show(this.#workers, []);
     this.#parts.workers.replaceChildren();
     this.#parts.crew.hidden = true;
   }
+}
+
+function itemOf({ name, summary }, edges) {
+  const item = document.createElement("li");
+  const [title, about, ties] = ["b", "span", "span"].map((tag) => document.createElement(tag));
+  title.textContent = name;
+  about.textContent = summary ?? "";
+  about.className = "about";
+  ties.textContent = tiesOf(name, edges);
+  ties.className = "unseen";
+  item.append(title, about, ties);
+  item.title = summary ? `${name}: ${summary}` : name;
+  item.dataset.worker = name;
+  return item;
+}
+
+/** What the lines show, in words. */
+function tiesOf(name, edges) {
+  const mine = edges.filter(({ source }) => source === name);
+  const of = (tie) => mine.filter((edge) => edge.tie === tie).map(({ target }) => target);
+  const [handsOver, asks] = [of("transfer"), of("job")];
+  const sentences = [
+    handsOver.length ? `Hands over to ${handsOver.join(", ")}.` : "",
+    asks.length ? `Asks ${asks.join(", ")}.` : "",
+  ];
+  return sentences.filter(Boolean).join(" ");
 }

@@ -2,6 +2,7 @@
 
 const MOST_LINES = 400;
 const NEAR_END_PX = 48;
+const SLOW_MS = 1000; // longer pauses are felt as such
 
 function make(tag, className, text = "") {
   const element = document.createElement(tag);
@@ -86,8 +87,43 @@ export class Lines {
     this.follow(() => place.append(" ", mark));
   }
 
+  /** Says how long an answer took, red from a second; its `parts` show on hover and focus. */
+  latency(item, ms, parts = null) {
+    item.querySelector(":scope > .latency")?.remove();
+    item.dataset.latencyMs = Math.round(ms);
+    const mark = make("span", ms < SLOW_MS ? "latency" : "latency slow", `${Math.round(ms)} ms`);
+    if (parts) {
+      mark.tabIndex = 0;
+      mark.append(partsOf(parts));
+      for (const shown of ["pointerenter", "focus"]) {
+        mark.addEventListener(shown, () => this.#keepInSight(mark));
+      }
+    } else mark.title = "from the end of your turn to the first sound of the answer";
+    this.follow(() => item.append(mark));
+  }
+
+  /** The parts stand above their mark, unless there is no room. */
+  #keepInSight(mark) {
+    const room = mark.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
+    mark.toggleAttribute("data-below", room < mark.lastElementChild.offsetHeight + 8);
+  }
+
   clear() {
     this.#list.replaceChildren();
     this.#following = true;
   }
+}
+
+/** The parts of a latency as lines with bars, the longest being full. */
+function partsOf(parts) {
+  const list = make("span", "parts");
+  const most = Math.max(1, ...Object.values(parts));
+  for (const [name, ms] of Object.entries(parts)) {
+    if (Math.round(ms) === 0) continue;
+    const part = make("span", "part");
+    part.append(make("span", "", `${name} `), make("span", "", `${Math.round(ms)} ms`), make("i", ""));
+    part.lastElementChild.style.width = `${(100 * ms) / most}%`;
+    list.append(part);
+  }
+  return list;
 }

@@ -17,8 +17,11 @@ const clock = element("clock");
 const lines = new Lines(element("transcript"), element("lines"));
 const crew = new Crew({
   crew: element("crew"),
-  workers: element("workers"),
+  rack: element("rack"),
+  edges: element("edges"),
   lamp: element("lamp"),
+  workers: element("workers"),
+  about: element("about"),
   work: element("work"),
   jobs: element("jobs"),
 });
@@ -64,11 +67,11 @@ function showProblem(problem) {
   wordless.hidden = !problem?.typing;
 }
 
-function showCall({ recipe, workers = [], active = null, providers = {} }) {
+function showCall({ recipe, workers = [], edges = [], active = null, providers = {} }) {
   element("recipe").textContent = recipe;
   document.title = `${recipe} · pmw`;
-  crew.show(workers, active);
-  const pairs = Object.entries(providers).filter(([, name]) => name);
+  crew.show(workers, active, edges);
+  const pairs = Object.entries({ ...providers, path: line?.call.path }).filter(([, name]) => name);
   const rows = pairs.map(([role, name]) => {
     const row = document.createElement("div");
     for (const [tag, text] of [["dt", role], ["dd", name]]) {
@@ -125,7 +128,7 @@ async function placeCall({ typing }) {
 
 /** Says which path was taken, where it isn't the usual one. */
 function inCall({ path }) {
-  return path === "WebRTC" ? "In a call" : `In a call, over ${path}`;
+  return path === "WebRTC" ? "In a call" : `In a call over ${path}`;
 }
 
 async function openCall(mine, stream, typing) {

@@ -140,7 +140,7 @@ export class Transcript {
   }
 
   /** An answer as the call took it: the worker and the words are certain. */
-  botEntry({ worker, text, turn }) {
+  botEntry({ worker, text, turn, latency_ms: took, parts }) {
     const words = letters(text ?? "");
     const mine = this.#bots.filter((line) => !line.entry && alike(letters(wholeOf(line)), words));
     for (const line of mine) {
@@ -148,15 +148,24 @@ export class Transcript {
       if (worker) this.#lines.rename(line.item, worker);
       if (turn) line.item.dataset.turn = turn;
     }
+    if (mine.length) this.#time(mine[0], took, parts);
     if (mine.length || !words) return;
-    const late = { worker: worker ?? this.#worker, text, line: null };
+    const late = { worker: worker ?? this.#worker, text, took, parts, line: null };
     late.timer = setTimeout(() => this.#showUnheard(late), UNHEARD_MS);
     this.#unheard.add(late);
     if (this.#unheard.size > LOOK_BACK) this.#forget(this.#unheard.values().next().value);
   }
 
+  /** The call knows better than the page how long an answer took, and why. */
+  #time(line, took, parts) {
+    if (!took) return;
+    line.timed = true;
+    this.#lines.latency(line.item, took, parts);
+  }
+
   #showUnheard(late) {
     late.line = Object.assign(this.#newBot(late.worker), { text: late.text, entry: true });
+    this.#time(late.line, late.took, late.parts);
     this.#write(late.line);
   }
 
@@ -165,7 +174,10 @@ export class Transcript {
     const late = [...this.#unheard].find((one) => alike(letters(one.text), letters(text)));
     if (!late) return null;
     this.#forget(late);
-    return late.line ?? Object.assign(this.#newBot(late.worker), { entry: true });
+    if (late.line) return late.line;
+    const line = Object.assign(this.#newBot(late.worker), { entry: true });
+    this.#time(line, late.took, late.parts);
+    return line;
   }
 
   #forget(late) {
@@ -213,9 +225,7 @@ export class Transcript {
     if (this.#latency === null) return;
     const ms = Math.round(this.#latency);
     this.#latency = null;
-    line.item.dataset.latencyMs = ms;
-    const title = "from the end of your turn to the first sound of the answer";
-    this.#lines.mark(line.item, "latency", `${ms} ms`, title);
+    if (!line.timed) this.#lines.latency(line.item, ms);
   }
 
   /** An answer begins that is not the one being spoken. */
