@@ -102,10 +102,11 @@ export class Edges {
       const half = (text.length * LETTER) / 2;
       const wanted = boxes.reduce((sum, one) => sum + one.x, 0) / boxes.length;
       const x = Math.max(half, Math.min(wanted, this.#svg.clientWidth - half));
+      if (taken.some((one) => one.text === text && Math.abs(one.x - x) < LETTER)) continue;
       const near = taken.filter((one) => Math.abs(one.x - x) < half + one.half);
       const free = [0, -1, 1].map((step) => boxes[0].top - ABOVE + step * LETTER * 1.6);
       const y = free.find((one) => near.every((other) => Math.abs(other.y - one) > LETTER)) ?? free[0];
-      taken.push({ x, y, half });
+      taken.push({ x, y, half, text });
       const label = make("text", { x, y, "text-anchor": "middle" });
       label.textContent = text;
       this.#svg.append(label);

@@ -33,6 +33,10 @@ export const noPath = say(
   "Open the page on localhost or over https, where a WebSocket may carry the sound, or let this machine send UDP to the server.",
   { another: true },
 );
+export const noSocket = say(
+  "Neither WebRTC nor a WebSocket reaches the server.",
+  "Start pmw without -t, and let WebSockets pass whatever stands before it (proxy, VPN), then connect again.",
+);
 export const noBot = say("The server took the call, but no bot came.", ASK_OWNER);
 export const unsupported = say(
   "This browser cannot place calls (it has no WebRTC).",

@@ -1,7 +1,7 @@
 // A call's path where WebRTC finds none: sound and messages in Pipecat's frames over a WebSocket.
 
 import { decodeFrame, encodeAudio, encodeMessage } from "./frames.js";
-import { gone, noPath, refusal, unreachable } from "./problems.js";
+import { gone, noPath, noSocket, refusal, unreachable } from "./problems.js";
 import { ask, within } from "./waiting.js";
 
 const RATE = 16_000; // Hz, of what `pmw-ear` gives and the server hears
@@ -69,7 +69,8 @@ export class SocketPath {
   /** A refused handshake tells a page nothing, so the same door is asked by a request. */
   async #whyRefused() {
     const answer = await ask("ws-client", this.#token, ASK_MS).catch(() => null);
-    return !answer || answer.ok || answer.status === 404 ? unreachable() : refusal(answer);
+    if (!answer) return unreachable();
+    return answer.status === 404 ? noSocket() : refusal(answer); // 404: it would let a call in
   }
 
   #plugIn() {
