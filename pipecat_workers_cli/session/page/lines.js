@@ -94,7 +94,7 @@ export class Lines {
     const mark = make("span", ms < SLOW_MS ? "latency" : "latency slow", `${Math.round(ms)} ms`);
     if (parts) {
       mark.tabIndex = 0;
-      mark.append(partsOf(parts));
+      mark.append(" ", partsOf(parts));
       for (const shown of ["pointerenter", "focus"]) {
         mark.addEventListener(shown, () => this.#keepInSight(mark));
       }
@@ -123,7 +123,7 @@ function partsOf(parts) {
     const part = make("span", "part");
     part.append(make("span", "", `${name} `), make("span", "", `${Math.round(ms)} ms`), make("i", ""));
     part.lastElementChild.style.width = `${(100 * ms) / most}%`;
-    list.append(part);
+    list.append(part, " "); // apart for who hears them
   }
   return list;
 }
