@@ -19,6 +19,14 @@ logger.remove()  # Pipecat's inner life would bury what a failed test has to say
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what is timed by the ear in one process: two calls at once would disturb each other."""
+    for item in items:
+        timed = {"browser", "speech"} & {mark.name for mark in item.iter_markers()}
+        if timed or "e2e" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("real"))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
     """Keep keys, .env files, state and sessions of whoever runs the tests out of them."""
