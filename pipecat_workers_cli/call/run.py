@@ -19,8 +19,10 @@ from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.log import CallLog
 from pipecat_workers_cli.call.plan import Plan, introduce
+from pipecat_workers_cli.recipe.model import Recipe
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import text_turn
+from pipecat_workers_cli.workers.bridging import BridgingMain
 from pipecat_workers_cli.workers.main import Line, MainWorker
 
 STOP_WITHIN = 4.0  # seconds; a process must be out within 5 s of a signal
@@ -133,6 +135,8 @@ async def open_call(
             main_talks=plan.llm is not None,
             since=call.log.began,
             recipe_hash=plan.loaded.hash,
+            timeouts=job_timeouts(recipe),
+            dropped=call.main.bridge.dropped if isinstance(call.main, BridgingMain) else {},
         )
         call.log.tell(event="call", name=recipe.name, payload=introduce(plan))
 
@@ -169,6 +173,17 @@ def _recorded(
         began=call.log.began,
         tell=lambda text: call.log.tell(event="error", text=text),
     )
+
+
+def job_timeouts(recipe: Recipe) -> dict[tuple[str, str], float]:
+    """Return how long who waits for whose answer to a job; the longest, if there are several."""
+    timeouts: dict[tuple[str, str], float] = {}
+    for asker in (recipe.main, *recipe.workers):
+        for tool in asker.jobs:
+            for name in tool.workers:
+                pair = (asker.name, name)
+                timeouts[pair] = max(tool.timeout, timeouts.get(pair, 0.0))
+    return timeouts
 
 
 @asynccontextmanager

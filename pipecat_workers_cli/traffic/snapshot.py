@@ -1,57 +1,22 @@
 """A frozen summary of many calls' traffic, and the pure function that makes it."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pipecat.bus import (
     BusActivateWorkerMessage,
     BusDeactivateWorkerMessage,
-    BusWorkerRegistryMessage,
+    BusWorkerReadyMessage,
 )
 
-from pipecat_workers_cli.buses.local import Tally
+from pipecat_workers_cli.traffic.edges import EdgeKey, Edges, EdgeSum, Tallies, sum_edges
 from pipecat_workers_cli.traffic.entry import Entry
-from pipecat_workers_cli.traffic.jobs import Job, JobState
-from pipecat_workers_cli.traffic.kinds import RANK, Kind, kind_of
+from pipecat_workers_cli.traffic.jobs import Job, JobState, Pair, Usual, is_late
+from pipecat_workers_cli.traffic.kinds import RANK, Kind
 from pipecat_workers_cli.traffic.series import Series
-
-EVERYBODY = "*"
-"""The target of a message for all."""
-
-RUNNER = "runner"
-"""Stands for the runner of each call: its own name is different every time."""
-
-Tallies = Mapping[tuple[type, str, str | None, bool | None], Tally]
-
-
-class EdgeKey(NamedTuple):
-    """What one row of the traffic sums up: a kind, from whom, to whom."""
-
-    kind: Kind
-    source: str
-    target: str
-
-
-@dataclass(slots=True)
-class EdgeSum:
-    """What crossed an edge so far; `last` is in seconds of `time.monotonic`."""
-
-    count: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
-    last: float = 0.0
-
-    def add(self, other: "EdgeSum | Tally") -> None:
-        """Take the counts of `other` in."""
-        self.count += other.count
-        self.bytes += other.bytes
-        self.seconds += other.seconds
-        self.last = max(self.last, other.last)
-
-
-Edges = dict[EdgeKey, EdgeSum]
+from pipecat_workers_cli.traffic.silence import silent_agent, silent_talker
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +32,8 @@ class Edge:
         bytes: Of audio, the size of its samples; else 0.
         seconds: Of audio, how long it plays; else 0.
         last_seen: Seconds since the last one.
+        p50: Of jobs that were asked: half of them took no longer than these seconds.
+        p95: Likewise, 95 of 100.
     """
 
     kind: Kind
@@ -77,6 +44,8 @@ class Edge:
     bytes: int
     seconds: float
     last_seen: float
+    p50: float | None = None
+    p95: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +60,8 @@ class JobView:
         state: How it stands.
         age: Seconds since it was asked; of one that has ended, the seconds it took.
         running: Whether it still runs.
+        timeout: Seconds that whoever asked waits for it; None where that isn't known.
+        late: Whether it runs past half its timeout, or far longer than such jobs usually do.
     """
 
     id: str
@@ -100,6 +71,8 @@ class JobView:
     state: JobState
     age: float
     running: bool
+    timeout: float | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +106,12 @@ class WorkerView:
         words: What it said last, shortened; empty before it speaks.
         latency_ms: How long its last answer took; None before its first.
         median_ms: How long its latest answers took in the middle.
+        ready_in: The number of open calls in which it has said that it is there.
+        jobs: How many jobs it was asked for and hasn't answered.
+        late: How many of these are late.
+        silent: Seconds for which it has left the caller's words unanswered, though it has the
+            call; 0 while all is well.
+        dropped: Words and sound of it that came when it wasn't active, and were dropped.
     """
 
     name: str
@@ -142,6 +121,11 @@ class WorkerView:
     words: str
     latency_ms: float | None = None
     median_ms: float | None = None
+    ready_in: int = 0
+    jobs: int = 0
+    late: int = 0
+    silent: float = 0.0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +180,9 @@ class Snapshot:
 class CallTraffic:
     """What is known of an open call; `since` is in seconds of `time.monotonic`.
 
-    `talker` is the main worker's name, if it talks to the caller itself.
+    `talker` is the main worker's name, if it talks to the caller itself. `dropped` counts by
+    worker what came too late to be spoken. `asked_at` is when the caller's last words came, if
+    nothing has followed them.
     """
 
     call: str
@@ -208,6 +194,9 @@ class CallTraffic:
     talker: str | None = None
     hash: str = ""
     series: Iterable[Series] = ()
+    main: str = ""
+    dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+    asked_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +219,8 @@ class Past:
         left_out: Messages of theirs, and of open calls, that were not read one by one.
         counted_at: When `counts` were taken, in seconds of `time.monotonic`.
         counts: Messages by edge at that moment, which rates are reckoned from.
+        usual: How long jobs took, by who asked and who answered.
+        dropped: What was dropped in calls that ended, by worker.
     """
 
     ended: int = 0
@@ -237,18 +228,8 @@ class Past:
     left_out: int = 0
     counted_at: float = 0.0
     counts: Mapping[EdgeKey, int] = field(default_factory=dict[EdgeKey, int])
-
-
-def sum_edges(tallies: Tallies, edges: Edges) -> None:
-    """Add the counts of one bus to `edges`; its runner's name becomes `RUNNER`."""
-    runners = {key[1] for key in tallies if key[0] is BusWorkerRegistryMessage}
-    for (type_, source, target, _), tally in tallies.items():
-        key = EdgeKey(
-            kind_of(type_),
-            RUNNER if source in runners else source,
-            RUNNER if target in runners else target or EVERYBODY,
-        )
-        edges.setdefault(key, EdgeSum()).add(tally)
+    usual: Mapping[Pair, Usual] = field(default_factory=dict[Pair, Usual])
+    dropped: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def active_workers(tallies: Tallies) -> tuple[str, ...]:
@@ -288,7 +269,7 @@ def summarise(
     active = {
         call.call: (call.talker,) if call.talker else active_workers(call.tallies) for call in calls
     }
-    in_calls = [name for names in active.values() for name in names]
+    jobs = tuple(_jobs(calls, past.usual, now))
     return Snapshot(
         uptime=now - began,
         calls=tuple(
@@ -304,27 +285,60 @@ def summarise(
         ),
         ended=past.ended,
         edges=tuple(_edges(calls, past, now)),
-        jobs=tuple(_jobs(calls, now)),
+        jobs=jobs,
         series=tuple(
             SeriesView(call.call, one.worker, one.reading, one.unit, tuple(one.values))
             for call in calls
             for one in call.series
         ),
-        workers=tuple(
-            WorkerView(
-                name,
-                said.main,
-                in_calls.count(name),
-                said.turns,
-                said.words,
-                said.latencies[-1] if said.latencies else None,
-                statistics.median(said.latencies) if said.latencies else None,
-            )
-            for name, said in speech.items()
-        ),
+        workers=tuple(_workers(calls, speech, active, jobs, past, now)),
         recent=tuple(recent),
         left_out=past.left_out,
     )
+
+
+def _workers(
+    calls: Sequence[CallTraffic],
+    speech: Mapping[str, Speech],
+    active: Mapping[str, tuple[str, ...]],
+    jobs: Sequence[JobView],
+    past: Past,
+    now: float,
+) -> Iterator[WorkerView]:
+    ready = Counter(
+        key[1] for call in calls for key in call.tallies if key[0] is BusWorkerReadyMessage
+    )
+    having = Counter(name for names in active.values() for name in names)
+    running = Counter(job.worker for job in jobs if job.running)
+    late = Counter(job.worker for job in jobs if job.late)
+    dropped = Counter(past.dropped)
+    silent: dict[str, float] = {}
+    for call in calls:
+        dropped.update(call.dropped)
+        for name in active[call.call]:
+            waited = _silent(call, name, now)
+            silent[name] = max(waited, silent.get(name, 0.0))
+    for name, said in speech.items():
+        yield WorkerView(
+            name,
+            said.main,
+            having[name],
+            said.turns,
+            said.words,
+            said.latencies[-1] if said.latencies else None,
+            statistics.median(said.latencies) if said.latencies else None,
+            ready_in=ready[name],
+            jobs=running[name],
+            late=late[name],
+            silent=silent.get(name, 0.0),
+            dropped=dropped[name],
+        )
+
+
+def _silent(call: CallTraffic, name: str, now: float) -> float:
+    if name == call.talker:
+        return silent_talker(call.asked_at, now)
+    return silent_agent(call.tallies, name, main=call.main, now=now)
 
 
 def _edges(calls: Sequence[CallTraffic], past: Past, now: float) -> Iterator[Edge]:
@@ -338,6 +352,8 @@ def _edges(calls: Sequence[CallTraffic], past: Past, now: float) -> Iterator[Edg
         total = edges[key]
         # Smaller only when the sums of ended calls were full and took a key in as others'.
         new = max(0, total.count - past.counts.get(key, 0))
+        asked = key.kind is Kind.JOB_REQUEST
+        usual = past.usual.get((key.source, key.target)) if asked else None
         yield Edge(
             *key,
             count=total.count,
@@ -345,14 +361,28 @@ def _edges(calls: Sequence[CallTraffic], past: Past, now: float) -> Iterator[Edg
             bytes=total.bytes,
             seconds=total.seconds,
             last_seen=now - total.last,
+            p50=usual.p50 if usual else None,
+            p95=usual.p95 if usual else None,
         )
 
 
-def _jobs(calls: Sequence[CallTraffic], now: float) -> Iterator[JobView]:
+def _jobs(
+    calls: Sequence[CallTraffic], usual: Mapping[Pair, Usual], now: float
+) -> Iterator[JobView]:
     found = [(call.call, job) for call in calls for job in call.jobs]
     found.sort(key=lambda one: one[1].until or one[1].since, reverse=True)
     found.sort(key=lambda one: one[1].until is not None)
     for call, job in found:
         running = job.until is None
         age = (now if job.until is None else job.until) - job.since
-        yield JobView(job.id, call, job.requester, job.worker, job.state, age, running)
+        pair = (job.requester, job.worker)
+        yield JobView(
+            job.id,
+            call,
+            *pair,
+            job.state,
+            age,
+            running,
+            timeout=job.timeout,
+            late=running and is_late(age, job.timeout, usual.get(pair)),
+        )

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from loguru import logger
@@ -16,18 +17,15 @@ from pipecat.bus import BusMessage
 from pipecat_workers_cli.buses.local import OTHERS, LocalBus
 from pipecat_workers_cli.logs import redactor
 from pipecat_workers_cli.traffic.classify import audio_entries, entry_of, struck
+from pipecat_workers_cli.traffic.edges import EdgeKey, Edges, EdgeSum, sum_edges
 from pipecat_workers_cli.traffic.entry import Entry
-from pipecat_workers_cli.traffic.jobs import JobLog
+from pipecat_workers_cli.traffic.jobs import Durations, JobLog, Pair
 from pipecat_workers_cli.traffic.series import SeriesLog
 from pipecat_workers_cli.traffic.snapshot import (
     CallTraffic,
-    EdgeKey,
-    Edges,
-    EdgeSum,
     Past,
     Snapshot,
     Speech,
-    sum_edges,
     summarise,
 )
 
@@ -42,6 +40,9 @@ COLLECT_EVERY = 0.02  # seconds; at 5,000 messages a second a round takes less t
 KEPT_FOR = 600.0  # seconds for which a session remembers what nobody asked it to record
 KEPT_MOST = 50_000  # messages and entries remembered; some 30 MB
 
+ANSWERS = ("bot", "tool", "transfer", "job", "error", "end")
+"""Entries that show that something follows the caller's words."""
+
 Watch = Callable[[Sequence[Entry]], None]
 """Told entries in batches, in the order of their time in each call; must not block."""
 
@@ -55,7 +56,10 @@ class _OpenCall:
     since: float
     jobs: JobLog
     series: SeriesLog
+    main: str
     talker: str | None
+    dropped: Mapping[str, int]
+    asked_at: float | None = None
     turns: int = 0
     read: int = 0
     audio_told: dict[Any, tuple[int, int, float]] = field(
@@ -91,6 +95,8 @@ class Tap:
         self._ended = 0
         self._ended_edges: Edges = {}
         self._missed = 0
+        self._durations = Durations()
+        self._dropped: Counter[str] = Counter()
         self._speech: dict[str, Speech] = {}
         self._recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)
         self._subscribers: dict[object, Callable[[Entry], None]] = {}
@@ -110,6 +116,8 @@ class Tap:
         main_talks: bool = False,
         since: float | None = None,
         recipe_hash: str = "",
+        timeouts: Mapping[Pair, float] = MappingProxyType({}),
+        dropped: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """Begin to watch a call.
 
@@ -122,6 +130,8 @@ class Tap:
             main_talks: Whether it talks to the caller itself, and is active all the time.
             since: When it began, in seconds of `time.monotonic`; None is now.
             recipe_hash: Which version of the recipe it runs.
+            timeouts: How long who waits for whose answer to a job, in seconds.
+            dropped: Counts, while the call goes on, what came too late from whom.
         """
         self._open[call] = _OpenCall(
             call,
@@ -129,9 +139,11 @@ class Tap:
             recipe,
             recipe_hash,
             time.monotonic() if since is None else since,
-            JobLog(bus),
+            JobLog(bus, timeouts=timeouts, durations=self._durations),
             SeriesLog(bus),
+            main,
             talker=main if main_talks else None,
+            dropped=dropped,
         )
         for name in (main, *workers):
             if len(self._speech) < WORKERS:
@@ -146,6 +158,7 @@ class Tap:
         del self._open[call]
         over.jobs.catch_up()
         self._missed += over.jobs.missed
+        self._dropped.update(over.dropped)
         self._ended += 1
         edges: Edges = {}
         sum_edges(over.bus.tallies, edges)
@@ -164,6 +177,10 @@ class Tap:
         if not entry.told:
             return
         self._recent.append(entry)
+        if call is not None and entry.event == "user":
+            call.asked_at = time.monotonic()
+        elif call is not None and entry.event in ANSWERS:
+            call.asked_at = None
         if entry.event == "bot":
             if entry.call in self._open:
                 self._open[entry.call].turns += 1
@@ -299,6 +316,9 @@ class Tap:
                     c.talker,
                     c.hash,
                     c.series,
+                    main=c.main,
+                    dropped=c.dropped,
+                    asked_at=c.asked_at,
                 )
                 for c in self._open.values()
             ],
@@ -310,6 +330,8 @@ class Tap:
                 left_out=self._missed + sum(c.jobs.missed for c in self._open.values()),
                 counted_at=counted_at,
                 counts=counts,
+                usual=self._durations.usual(),
+                dropped=self._dropped,
             ),
             began=self._began,
             now=now,

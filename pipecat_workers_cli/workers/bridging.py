@@ -1,6 +1,7 @@
 """A main worker that bridges the call to whichever agent is active."""
 
 import asyncio
+from collections import Counter
 
 from pipecat.bus import (
     BusActivateWorkerMessage,
@@ -11,6 +12,7 @@ from pipecat.bus import (
 )
 from pipecat.bus.bridge_processor import BusBridgeProcessor
 from pipecat.frames.frames import (
+    AudioRawFrame,
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
     Frame,
@@ -19,6 +21,7 @@ from pipecat.frames.frames import (
     LLMContextFrame,
     LLMUpdateSettingsFrame,
     PipelineFlushFrame,
+    TextFrame,
     TTSUpdateSettingsFrame,
 )
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -42,17 +45,25 @@ and the frames about who is speaking neither load the bus nor wait for an agent.
 COPIED_TO_AGENT = (BotStartedSpeakingFrame, BotStoppedSpeakingFrame, LLMConfigureOutputFrame)
 """What the agent needs to know, but the main pipeline doesn't wait for."""
 
+SAID = (TextFrame, AudioRawFrame)
+"""What a caller would have heard."""
+
 
 class AgentBridge(BusBridgeProcessor):
     """Stands where an LLM would stand: sends turns to the active agent, takes its answers.
 
     Answers count only while their agent is active, so nothing stale is spoken. With no
     agent active an interruption still reaches the speaker.
+
+    Attributes:
+        agent: Who is active, if anybody.
+        dropped: By worker, words and sound that came when it wasn't active.
     """
 
     def __init__(self, *, bus: WorkerBus, worker_name: str) -> None:
         super().__init__(bus=bus, worker_name=worker_name)
         self.agent: str | None = None
+        self.dropped: Counter[str] = Counter()
         self._to_agent = bus
         self._source = worker_name
         self._probes: dict[tuple[int, FrameDirection], PipelineFlushFrame] = {}
@@ -76,11 +87,11 @@ class AgentBridge(BusBridgeProcessor):
             await self._follow(message.target)
         elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self.agent:
             await self._follow(None)
-        elif (
-            isinstance(message, BusFrameMessage)
-            and message.source == self.agent
-            and not isinstance(message.frame, COPIED_TO_AGENT)
-        ):
+        elif not isinstance(message, BusFrameMessage) or message.source == self._source:
+            return
+        elif message.source != self.agent:
+            self.dropped[message.source] += isinstance(message.frame, SAID)
+        elif not isinstance(message.frame, COPIED_TO_AGENT):
             message.frame.metadata[FROM_WORKER] = message.source
             if isinstance(message.frame, PipelineFlushFrame):
                 self._probes.pop((message.frame.flush_id, message.direction), None)

@@ -3,6 +3,8 @@ from pipecat.bus import (
     BusActivateWorkerMessage,
     BusCancelWorkerMessage,
     BusDeactivateWorkerMessage,
+    BusJobRequestMessage,
+    BusJobResponseMessage,
     BusJobResponseUrgentMessage,
     BusJobStreamDataMessage,
     BusMessage,
@@ -22,12 +24,11 @@ from pipecat.frames.frames import (
 )
 
 from pipecat_workers_cli.buses.local import Tally
-from pipecat_workers_cli.traffic.jobs import Job
+from pipecat_workers_cli.traffic.edges import EdgeKey, EdgeSum
+from pipecat_workers_cli.traffic.jobs import Durations, Job, Usual
 from pipecat_workers_cli.traffic.kinds import Kind, kind_of
 from pipecat_workers_cli.traffic.snapshot import (
     CallTraffic,
-    EdgeKey,
-    EdgeSum,
     Past,
     Speech,
     active_workers,
@@ -160,3 +161,96 @@ def test_every_message_that_pipecat_sends_has_a_kind_of_its_own():
     ]
     assert len(sent) > 20
     assert [type_.__name__ for type_ in sent if kind_of(type_) is Kind.MESSAGE] == []
+
+
+def test_a_job_is_late_past_half_its_timeout_or_far_over_what_such_jobs_take():
+    usual = {("main", "fast"): Usual(20, 0.4, 1.0), ("main", "new"): Usual(2, 0.1, 0.1)}
+    jobs = [
+        Job("halfway", "main", "coder", "started", since=14.9, timeout=10.0),
+        Job("in time", "main", "coder", "started", since=15.1, timeout=10.0),
+        Job("unusual", "main", "fast", "update", since=17.9),
+        Job("usual", "main", "fast", "started", since=18.1),
+        Job("little known", "main", "new", "started", since=11.0),
+        Job("answered", "main", "coder", "completed", since=10.0, until=19.0, timeout=10.0),
+    ]
+    speech = {name: Speech() for name in ("coder", "fast", "new")}
+    snapshot = summed([traffic("a", {}, jobs=jobs)], past=Past(usual=usual), speech=speech)
+    assert {view.id for view in snapshot.jobs if view.late} == {"halfway", "unusual"}
+    counted = {worker.name: (worker.jobs, worker.late) for worker in snapshot.workers}
+    assert counted == {"coder": (2, 1), "fast": (2, 1), "new": (1, 0)}
+
+
+def test_the_edge_of_requests_says_how_long_the_answers_take():
+    tallies = {
+        (BusJobRequestMessage, "main", "coder", None): tally(20, 12.0),
+        (BusJobResponseMessage, "coder", "main", None): tally(20, 13.0),
+    }
+    usual = {("main", "coder"): Usual(20, 0.4, 1.0)}
+    asked, answered = summed([traffic("a", tallies)], past=Past(usual=usual)).edges
+    assert (asked.p50, asked.p95) == (0.4, 1.0)
+    assert (answered.p50, answered.p95) == (None, None)
+
+
+def test_usual_times_are_percentiles_of_the_latest_answers():
+    durations = Durations()
+    for pair, times in {("a", "b"): range(1, 101), ("a", "c"): [3.0]}.items():
+        for seconds in times:
+            durations.add(pair, float(seconds))
+    assert durations.usual() == {
+        ("a", "b"): Usual(100, pytest.approx(50.5), pytest.approx(95.05)),
+        ("a", "c"): Usual(1, 3.0, 3.0),
+    }
+
+
+GIVEN = {
+    (BusActivateWorkerMessage, "main", "greeter", None): tally(1, 11.0),
+    (LLMContextFrame, "main", None, True): tally(1, 12.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "silent"),
+    [
+        ({}, 8.0),
+        ({(LLMTextFrame, "greeter", None, True): tally(3, 11.5)}, 8.0),
+        ({(LLMTextFrame, "greeter", None, True): tally(3, 12.5)}, 0.0),
+        ({(BusJobRequestMessage, "greeter", "coder", None): tally(1, 12.5)}, 0.0),
+        ({(PipelineFlushFrame, "greeter", None, False): tally(1, 12.5)}, 8.0),
+        ({(BusActivateWorkerMessage, "support", "greeter", None): tally(1, 13.0)}, 7.0),
+        ({(LLMContextFrame, "main", None, True): tally(2, 16.0)}, 0.0),
+    ],
+)
+def test_a_worker_that_has_the_call_and_left_a_turn_unanswered_is_silent(more, silent):
+    call = CallTraffic("a", "test", 10.0, 0, GIVEN | more, main="main")
+    (worker,) = summed([call], speech={"greeter": Speech()}).workers
+    assert worker.silent == silent
+
+
+def test_a_worker_that_was_activated_first_owes_no_word():
+    tallies = {(BusActivateWorkerMessage, "main", "greeter", None): tally(1, 11.0)}
+    call = CallTraffic("a", "test", 10.0, 0, tallies, main="main")
+    (worker,) = summed([call], speech={"greeter": Speech()}).workers
+    assert (worker.active_in, worker.silent) == (1, 0.0)
+
+
+@pytest.mark.parametrize(("asked_at", "silent"), [(None, 0.0), (10.0, 0.0), (-5.0, 25.0)])
+def test_a_main_worker_that_talks_itself_is_silent_after_a_longer_time(asked_at, silent):
+    call = CallTraffic("a", "test", -9.0, 0, {}, talker="main", main="main", asked_at=asked_at)
+    (worker,) = summed([call]).workers
+    assert worker.silent == silent
+
+
+def test_what_was_dropped_is_summed_over_calls_that_ended_too():
+    calls = [
+        CallTraffic(call, "test", 10.0, 0, {}, dropped={"main": count})
+        for call, count in (("a", 2), ("b", 3))
+    ]
+    (worker,) = summed(calls, past=Past(dropped={"main": 10})).workers
+    assert worker.dropped == 15
+
+
+def test_whoever_said_that_it_is_there_is_ready():
+    tallies = {(BusWorkerReadyMessage, "main", None, None): tally(1, 11.0)}
+    speech = {"main": Speech(main=True), "greeter": Speech()}
+    snapshot = summed([traffic("a", tallies), traffic("b", tallies)], speech=speech)
+    assert [worker.ready_in for worker in snapshot.workers] == [2, 0]

@@ -267,3 +267,32 @@ def test_a_worker_keeps_how_long_its_latest_answers_took():
     tap.add(said(worker="greeter", text="Hello."))
     greeter = tap.snapshot().workers[-1]
     assert (greeter.latency_ms, greeter.median_ms) == (None, None)
+
+
+async def test_jobs_of_calls_that_ended_tell_how_long_jobs_usually_take():
+    tap = Tap()
+    for call in ("c1", "c2"):
+        bus = LocalBus()
+        timeouts = {("main", "critic"): 8.0}
+        tap.open_call(call, bus, recipe="test", workers=[], main="main", timeouts=timeouts)
+        await bus.send(BusJobRequestMessage(source="main", target="critic", job_id="1"))
+        assert tap.snapshot().jobs[0].timeout == 8.0
+        status = JobStatus.COMPLETED
+        answer = BusJobResponseMessage(
+            source="critic", target="main", job_id="1", status=status, response={}
+        )
+        await bus.send(answer)
+        tap.close_call(call)
+    asked = edge(tap.snapshot(), Kind.JOB_REQUEST, "main", "critic")
+    assert asked.p50 is not None
+    assert 0.0 <= asked.p50 <= asked.p95 < 5.0
+
+
+async def test_what_came_too_late_is_counted_while_the_call_goes_on_and_after_it():
+    tap = Tap()
+    dropped: dict[str, int] = {}
+    tap.open_call("c1", LocalBus(), recipe="t", workers=["old"], main="main", dropped=dropped)
+    dropped["old"] = 7
+    assert [worker.dropped for worker in tap.snapshot().workers] == [0, 7]
+    tap.close_call("c1")
+    assert [worker.dropped for worker in tap.snapshot().workers] == [0, 7]

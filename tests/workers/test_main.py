@@ -63,6 +63,7 @@ async def test_only_the_active_agent_is_let_in_and_its_frames_bear_its_name():
         await pipeline.output.until(lambda: len(pipeline.output.of(LLMTextFrame)) >= 2)
         told = [(f.text, f.metadata[FROM_WORKER]) for f in pipeline.output.of(LLMTextFrame)]
     assert told == [("hers", "ann"), ("his", "bob")]
+    assert pipeline.main.bridge.dropped == {"bob": 1, "ann": 2}
 
 
 async def test_what_the_caller_sounds_like_never_crosses_the_bus():
