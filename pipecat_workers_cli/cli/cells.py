@@ -17,7 +17,7 @@ HEIGHTS = "▁▂▃▄▅▆▇█"
 """The signs of a line of figures, from the lowest to the highest."""
 
 IN_ASCII = str.maketrans(
-    {"●": "*", "→": ">", "·": "-", "…": "~", "✓": "+", "✗": "x", "▸": ">", "°": " "}
+    {"●": "*", "→": ">", "·": "-", "…": "~", "✓": "+", "✗": "x", "▸": ">", "›": ">", "°": " "}
     | dict(zip(HEIGHTS, "_.-:=+*#", strict=True))
 )
 HIDDEN = {"Cf", "Cs"}  # joiners, direction marks, halves of surrogates: they move what follows

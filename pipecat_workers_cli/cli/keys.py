@@ -1,6 +1,7 @@
 """Keys pressed while something is drawn: read by the event loop, without a thread."""
 
 import asyncio
+import codecs
 import os
 import re
 import sys
@@ -10,7 +11,32 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 LEAVE_SCREEN = b"\x1b[?1049l\x1b[?25h\x1b[0m"  # the other screen off, cursor on, plain text
-SEVERAL = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?")  # what an arrow or Alt and a key send
+SEVERAL = re.compile(
+    r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|[^\[O\x1b])"
+)  # what arrows, or Alt and a key, send
+UNFINISHED = re.compile(r"\x1b(\[[0-?]*[ -/]*|O)?$")  # the beginning of it, or Esc alone
+REST_WITHIN = 0.05  # seconds; a slow line cuts a sequence in two, and Esc is a key of its own
+NAMES = {
+    "\x1b": "escape",
+    "\r": "enter",
+    "\n": "enter",
+    "\x7f": "backspace",
+    "\x08": "backspace",
+    "\x15": "clear",
+    "\x1b[A": "up",
+    "\x1b[B": "down",
+    "\x1bOA": "up",
+    "\x1bOB": "down",
+    "\x1b[5~": "page up",
+    "\x1b[6~": "page down",
+    "\x1b[H": "home",
+    "\x1b[F": "end",
+    "\x1bOH": "home",
+    "\x1bOF": "end",
+    "\x1b[1~": "home",
+    "\x1b[4~": "end",
+}
+"""What a terminal sends, and what the key is called; other keys are the sign they type."""
 
 _given_back: list[Callable[[], None]] = []
 """What gives the terminal back, the latest change last: a process has one terminal."""
@@ -52,8 +78,8 @@ def open_keys(press: Callable[[str], None]) -> Generator[None]:
     as it was. Without a terminal of our own to read from, nothing is changed.
 
     Args:
-        press: Told one character at a time; arrows and other keys that send several are
-            left out.
+        press: Told one key at a time: the sign that it types, or its name in `NAMES`. Keys
+            that are neither are left out.
     """
     fd = terminal_fd()
     if fd is None:
@@ -65,13 +91,13 @@ def open_keys(press: Callable[[str], None]) -> Generator[None]:
         termios.tcsetattr(fd, termios.TCSANOW, before)
 
     loop = asyncio.get_running_loop()
+    keyboard = Keyboard(press)
 
     def read() -> None:
         typed = os.read(fd, 256)
         if not typed:  # the terminal is gone
             loop.remove_reader(fd)
-        for key in SEVERAL.sub("", typed.decode(errors="ignore")):
-            press(key)
+        keyboard.take(typed)
 
     _given_back.append(give_back)
     try:
@@ -83,9 +109,54 @@ def open_keys(press: Callable[[str], None]) -> Generator[None]:
         yield
     finally:
         loop.remove_reader(fd)
+        keyboard.close()
         if give_back in _given_back:
             _given_back.remove(give_back)
             give_back()
+
+
+class Keyboard:
+    """Makes keys of the bytes that a terminal sends, however they are cut."""
+
+    def __init__(self, press: Callable[[str], None]) -> None:
+        """Begin with nothing typed.
+
+        Args:
+            press: Told each key.
+        """
+        self._press = press
+        self._decode = codecs.getincrementaldecoder("utf-8")("ignore").decode
+        self._rest = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take(self, typed: bytes) -> None:
+        """Take what was read; the beginning of a sequence waits for its end a moment."""
+        self.close()
+        text = self._rest + self._decode(typed)
+        unfinished = UNFINISHED.search(text)
+        self._rest = unfinished[0] if unfinished else ""
+        self._tell(text[: len(text) - len(self._rest)])
+        if self._rest:
+            self._timer = asyncio.get_running_loop().call_later(REST_WITHIN, self._give_up)
+
+    def close(self) -> None:
+        """Wait for nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _give_up(self) -> None:
+        rest, self._rest = self._rest, ""
+        if rest == "\x1b":
+            self._press(NAMES[rest])
+
+    def _tell(self, text: str) -> None:
+        place = 0
+        while place < len(text):
+            sequence = SEVERAL.match(text, place)
+            key = sequence[0] if sequence else text[place]
+            place += len(key)
+            if key in NAMES or (len(key) == 1 and key.isprintable()):
+                self._press(NAMES.get(key, key))
 
 
 def terminal_fd() -> int | None:

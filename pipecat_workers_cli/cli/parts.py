@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 from pipecat_workers_cli.cli.cells import Line, Span, fit, fit_line, sparkline, wrap
 from pipecat_workers_cli.cli.turns import SLOW_MS, render_entry
+from pipecat_workers_cli.cli.view import position
 
 if TYPE_CHECKING:
+    from pipecat_workers_cli.traffic.entry import Entry
     from pipecat_workers_cli.traffic.snapshot import (
         CallView,
         Edge,
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDE = 130  # columns from which what was said stands beside the counts, not below them
 MOST_LINES = 4  # of one message
+MOST_SHOWN = 80  # messages that are made into lines; more than a tall terminal has lines
 MOST_JOBS = 5  # that have their line before any other part gets more
 QUIET_AFTER = 5.0  # seconds without a message, after which an edge is drawn faintly
 
@@ -44,8 +47,9 @@ class Part:
         columns: The spans of the title line after the title.
         rows: All there is to show.
         least: Rows it should have before any other part gets more.
-        latest: Whether the last rows are the ones to keep; what came before isn't counted.
         title_width: Cells for the title.
+        latest: Whether the last rows are the ones to keep; what came before isn't counted.
+        anchor: Of those, one that is to be seen in any case.
     """
 
     title: str
@@ -54,12 +58,16 @@ class Part:
     least: int
     title_width: int
     latest: bool = False
+    anchor: int | None = None
 
     def lines(self, count: int, width: int) -> list[Line]:
         """Return the title line, which says how many rows are left out, and `count` rows."""
         more = len(self.rows) - count
         title = f"{self.title} +{more} more" if more and not self.latest else self.title
-        shown = self.rows[more:] if self.latest else self.rows[:count]
+        first = more if self.latest else 0
+        if self.anchor is not None:
+            first = min(max(0, self.anchor - count // 2), more)
+        shown = self.rows[first : first + count]
         head = ((fit(title, self.title_width - 1) + " ", TITLE), *self.columns)
         return [fit_line(line, width) for line in (head, *shown)]
 
@@ -71,24 +79,48 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def worker_mark(worker: "WorkerView", snapshot: "Snapshot") -> str:
+    """Return the sign of a worker that has the call, with in how many if there are several."""
+    many = worker.active_in if len(snapshot.calls) > 1 else ""
+    return f"●{many}" if worker.active_in else ""
+
+
+def worker_state(worker: "WorkerView", snapshot: "Snapshot") -> str:
+    """Say how a worker stands in a word or two; trouble first, with a sign."""
+    if worker.silent:
+        return f"! silent {_ago(worker.silent)}"
+    if worker.late:
+        return "! late"
+    if not snapshot.calls:
+        return ""
+    if worker.active_in:
+        return "active"
+    return "at work" if worker.jobs else "ready" if worker.ready_in else "not there"
+
+
+def worker_style(worker: "WorkerView") -> str:
+    """Return how a worker's name and state are drawn."""
+    return TROUBLE if worker.silent or worker.late else ACTIVE if worker.active_in else ""
+
+
 def workers_part(snapshot: "Snapshot", width: int) -> Part:
-    """Say who there is, who is active, and what each said last."""
+    """Say who there is, how each stands, what it does, and what it said last."""
     name = min(22, max(12, width // 5))
-    took = 9
-    words = width - name - 13 - 2 * took
+    took = 8
+    words = width - name - 4 - 13 - 5 - 6 - 2 * took - 2
 
     def row(worker: "WorkerView") -> Line:
-        many = worker.active_in if len(snapshot.calls) > 1 else ""
-        mark = f"●{many}" if worker.active_in else ""
         said = "(has the caller)" if worker.main and not worker.words else worker.words
-        style = ACTIVE if worker.active_in else ""
+        style = worker_style(worker)
         return (
-            (fit(mark, 4), style),
+            (fit(worker_mark(worker, snapshot), 4), style),
             (fit(worker.name, name), style),
+            (fit(worker_state(worker, snapshot), 13), style),
+            (fit(str(worker.jobs or ""), 5, right=True), ""),
             (fit(str(worker.turns or ""), 6, right=True), ""),
             cell(worker.latency_ms),
             cell(worker.median_ms),
-            ("   " + fit(said, words), FAINT if worker.main else ""),
+            ("  " + fit(said, words), FAINT if worker.main else ""),
         )
 
     def cell(ms: float | None) -> Span:
@@ -96,9 +128,9 @@ def workers_part(snapshot: "Snapshot", width: int) -> Part:
         text = "" if ms is None else f"{'! ' if slow else ''}{ms:.0f}"
         return (fit(text, took, right=True), TROUBLE if slow else "")
 
-    heads = (("turns", 6), ("last ms", took), ("median", took))
+    heads = (("jobs", 5), ("turns", 6), ("last ms", took), ("median", took))
     titles = "".join(fit(head, size, right=True) for head, size in heads)
-    columns = ((f"{titles}   {fit('last words', words)}", FAINT),)
+    columns = ((f"{fit('state', 13)}{titles}  {fit('last words', words)}", FAINT),)
     return Part("workers", columns, tuple(map(row, snapshot.workers)), 3, name + 4)
 
 
@@ -134,48 +166,63 @@ def readings_part(snapshot: "Snapshot", width: int) -> Part:
 
 
 def edges_part(snapshot: "Snapshot", width: int) -> Part:
-    """Say who sends what to whom, how much and how often."""
-    kind, count, rate, last = 17, 8, 8, 7
-    sound = 10 if width >= 90 else 0
-    end = max(4, (width - kind - count - rate - last - sound - 4) // 2)
+    """Say who sends what to whom, how much, how often and how fast it is answered."""
+    kind, count, rate, last = 19, 8, 8, 7
+    size = 9 if width >= 90 else 0
+    time = 13
+    end = max(4, (width - kind - count - rate - last - size - time - 4) // 2)
 
     def cells(*texts: str) -> tuple[str, ...]:
-        source, arrow, target, number, speed, audio, ago = texts
+        source, arrow, target, number, speed, bytes_, took, ago = texts
         return (
             f"{fit(source, end)} {arrow} {fit(target, end)} ",
             fit(number, count, right=True),
             fit(speed, rate, right=True),
-            fit(audio, sound, right=True),
+            fit(bytes_, size, right=True),
+            fit(took, time, right=True),
             fit(ago, last, right=True),
         )
 
     def row(edge: "Edge") -> Line:
         bad = edge.kind == "error"
-        audio = f"{edge.seconds:.1f} s" if edge.seconds else ""
-        speed = f"{edge.rate:.1f}"
-        counted = (str(edge.count), speed, audio, _ago(edge.last_seen))
-        texts = cells(edge.source, "→", edge.target, *counted)
+        took = f"{edge.seconds:.1f} s long" if edge.seconds else ""
+        if edge.p50 is not None:
+            took = f"{edge.p50:.1f}/{edge.p95:.1f} s"
+        numbers = (str(edge.count), f"{edge.rate:.1f}", _bytes(edge.bytes), took)
+        texts = cells(edge.source, "→", edge.target, *numbers, _ago(edge.last_seen))
         style = TROUBLE if bad else FAINT if edge.last_seen > QUIET_AFTER else ""
         name = f"! {edge.kind}" if bad else edge.kind
         return ((fit(name, kind), style), *((text, style) for text in texts))
 
-    heads = cells("from", " ", "to", "count", "rate/s", "audio", "last")
+    heads = cells("from", " ", "to", "count", "rate/s", "bytes", "p50/p95", "last")
     columns = tuple((text, FAINT) for text in heads)
     return Part("traffic", columns, tuple(map(row, snapshot.edges)), 5, kind)
 
 
+def job_state(job: "JobView") -> str:
+    """Say how a job stands, with a sign."""
+    return "! late" if job.late else f"{STATES[job.state]} {job.state}"
+
+
+def job_style(job: "JobView") -> str:
+    """Return how a job's state is drawn."""
+    trouble = job.late or STATES[job.state] == "✗"
+    return TROUBLE if trouble else ACTIVE if job.running else ""
+
+
 def jobs_part(snapshot: "Snapshot", width: int) -> Part:
     """Say which jobs run and how the latest ended."""
-    name, state, age = 15, 12, 8
+    name, state, age = 15, 12, 14
     end = max(4, (width - name - state - age - 4) // 2)
 
     def row(job: "JobView") -> Line:
-        style = ACTIVE if job.running else TROUBLE if STATES[job.state] == "✗" else ""
+        limit = f" of {job.timeout:g}" if job.late and job.timeout is not None else ""
+        style = job_style(job)
         return (
             (fit(job.id[:8], name), FAINT),
             (f"{fit(job.requester, end)} → {fit(job.worker, end)} ", ""),
-            (fit(f"{STATES[job.state]} {job.state}", state), style),
-            (fit(f"{job.age:.1f} s", age, right=True), ""),
+            (fit(job_state(job), state), style),
+            (fit(f"{job.age:.1f}{limit} s", age, right=True), style if job.late else ""),
         )
 
     heads = f"{fit('from', end)}   {fit('to', end)} {fit('state', state)}"
@@ -214,22 +261,38 @@ def calls_part(snapshot: "Snapshot", width: int) -> Part:
     return Part("calls", columns, rows, 2, name)
 
 
-def messages_part(snapshot: "Snapshot", width: int, most_lines: int) -> Part:
+def messages_part(
+    snapshot: "Snapshot", width: int, most_lines: int, selected: "Entry | None" = None
+) -> Part:
     """Say what was said and done, the latest last, each in at most `most_lines`."""
     many = len(snapshot.calls) + snapshot.ended > 1
+    place = position(selected, snapshot.recent)
+    last = min(len(snapshot.recent), max(place + MOST_SHOWN // 2, MOST_SHOWN))
+    if selected is None:
+        last = len(snapshot.recent)
     rows: list[Line] = []
-    for entry in snapshot.recent:
-        when = f"{clock(entry.at_ms / 1000):>7} "
+    anchor: int | None = None
+    for number, entry in enumerate(snapshot.recent[:last][-MOST_SHOWN:], max(0, last - MOST_SHOWN)):
+        chosen = selected is not None and number == place
+        if chosen:
+            anchor = len(rows)
+        when = f"{clock(entry.at_ms / 1000):>7}" + ("›" if chosen else " ")
         if many:
             when += f"{fit(entry.call, 6)} "
         style = {"error": TROUBLE, "user": "bold", "bot": ""}.get(entry.event, FAINT)
-        text = render_entry(entry)
-        room = width - len(when)
-        for number, part in enumerate(wrap(text, room, most_lines)):
-            lead = (when if not number else " " * len(when), FAINT)
+        style = f"{style} reverse" if chosen else style
+        for row, part in enumerate(wrap(render_entry(entry), width - len(when), most_lines)):
+            lead = (" " * len(when) if row else when, FAINT)
             rows.append(fit_line((lead, (part, style)), width))
-    return Part("messages", (("", ""),), tuple(rows), 4, 24, latest=True)
+    title = "messages" if selected is None else "messages (f follows the newest)"
+    return Part(title, (("", ""),), tuple(rows), 4, len(title) + 1, latest=True, anchor=anchor)
 
 
 def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else clock(seconds)
+
+
+def _bytes(count: int) -> str:
+    if count < 1_000:
+        return str(count or "")
+    return f"{count / 1e3:.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"

@@ -8,40 +8,31 @@ import webbrowser
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
 
 from pipecat_workers_cli.cli.cells import Sheet, plain
+from pipecat_workers_cli.cli.chosen import Chosen, Memory, Source, save_remembered
 from pipecat_workers_cli.cli.keys import lent_screen, open_keys, terminal_fd
 from pipecat_workers_cli.cli.parts import clock
 from pipecat_workers_cli.cli.sheet import Header, render_help, render_table
 from pipecat_workers_cli.cli.turns import render_entry
+from pipecat_workers_cli.cli.view import Mode, View, press
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.entry import Entry
     from pipecat_workers_cli.traffic.snapshot import Snapshot
     from pipecat_workers_cli.traffic.tap import Tap
 
-__all__ = ["Header", "render_help", "render_table", "run_lines", "run_table"]
+__all__ = ["Header", "Memory", "Source", "render_help", "render_table", "run_lines", "run_table"]
 
 SHORTEST = 0.1  # seconds between two drawings, whatever the traffic
 LONGEST = 0.25  # seconds; rates and times of last sight move without an event
 ANEW = 1.0  # seconds after which the same picture is drawn again, over stray output
 LINES = 1_000  # waiting to be written; a terminal that stands still must not fill memory
-
-
-class Source(Protocol):
-    """What a table draws: this process's tap, or what another one tells of its own."""
-
-    def snapshot(self) -> "Snapshot":
-        """Sum up what was seen until now."""
-        ...
-
-    def subscribe(self, callback: "Callable[[Entry], None]") -> Callable[[], None]:
-        """Have `callback` told every entry; returns what ends that."""
-        ...
 
 
 async def run_table(
@@ -54,19 +45,20 @@ async def run_table(
 ) -> None:
     """Draw the table on the terminal's other screen until `stop` is set.
 
-    `q` sets it, `o` opens the page, `?` shows help and hides it. Drawing happens in a
-    thread, because a terminal may be slower than the calls can wait. The screen and the
-    terminal's mode are put back however this ends; a way out that runs no `finally` calls
-    `keys.restore_terminal`.
+    `q` sets it, `o` opens the page, `s` saves what is remembered; `cli.view` has what the
+    other keys do. Drawing happens in a thread, because a terminal may be slower than the
+    calls can wait. The screen and the terminal's mode are put back however this ends; a way
+    out that runs no `finally` calls `keys.restore_terminal`.
 
     Args:
-        tap: Where snapshots come from.
+        tap: Where snapshots come from; one that is a `Memory`, too, can be filtered by what
+            crossed the bus, and saved.
         header: Tells what stands above the table now.
         console: The terminal to draw on, on stderr.
         stop: Ends the table.
         event_loop_lag: Tells how late the event loop is, in seconds.
     """
-    table = _Table(header, stop, keys=terminal_fd() is not None)
+    table = _Table(tap, header, stop, keys=terminal_fd() is not None)
     live = Live(
         console=console,
         screen=True,
@@ -81,7 +73,7 @@ async def run_table(
         with lent_screen(console.file.fileno()), live, open_keys(table.press):
             while not stop.is_set():
                 table.wake.clear()
-                sheet = table.draw(tap, console, event_loop_lag())
+                sheet = table.draw(console, event_loop_lag())
                 if sheet != drawn or loop.time() - drawn_at >= ANEW:
                     drawn, drawn_at = sheet, loop.time()
                     await asyncio.to_thread(live.update, sheet, refresh=True)
@@ -140,40 +132,92 @@ def entry_line(entry: "Entry") -> str:
 class _Table:
     """What the keys change."""
 
-    def __init__(self, header: Callable[[], Header], stop: asyncio.Event, *, keys: bool) -> None:
+    def __init__(
+        self, tap: Source, header: Callable[[], Header], stop: asyncio.Event, *, keys: bool
+    ) -> None:
         self.wake = asyncio.Event()
+        self._tap = tap
+        self._memory = tap if isinstance(tap, Memory) else None
         self._header = header
         self._stop = stop
         self._keys = keys
-        self._help = False
+        self._view = View()
+        self._chosen: Chosen | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._saving: asyncio.Task[None] | None = None
 
     def press(self, key: str) -> None:
-        if key == "q":
+        types, mode = self._view.typing is not None, self._view.mode
+        if key == "q" and not types and mode is not Mode.MESSAGE:
             self._stop.set()
-        elif key == "?":
-            self._help = not self._help
-        elif key == "o" and self._opening is None and (address := self._header().address):
-            link = self._header().link or address
-            self._opening = asyncio.create_task(self._open(link), name="open page")
+        elif key == "o" and not types:
+            self._open_page()
+        elif key == "s" and not types:
+            self._save()
+        else:
+            self._change(press(self._view, key, self._tap.snapshot()))
         self.wake.set()
 
-    def draw(self, tap: Source, console: Console, lag: float) -> Sheet:
+    def draw(self, console: Console, lag: float) -> Sheet:
         width, height = console.size
-        if self._help:
-            return render_help(self._header(), width, height)
-        header = self._header()
-        return render_table(tap.snapshot(), header, width, height, lag=lag, keys=self._keys)
+        if self._chosen is not None and self._view.still is None:
+            self._view = replace(self._view, chosen=self._chosen.entries)
+        return render_table(
+            self._tap.snapshot(),
+            self._header(),
+            width,
+            height,
+            lag=lag,
+            keys=self._keys,
+            view=self._view,
+        )
 
     def close(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
+        for task in (self._opening, self._saving):
+            if task is not None:
+                task.cancel()
+        if self._chosen is not None:
+            self._chosen.close()
+
+    def _change(self, view: View) -> None:
+        if view.filter is not self._view.filter:
+            if self._chosen is not None:
+                self._chosen.close()
+                self._chosen = None
+            if view.filter is not None and view.wants_all and self._memory is not None:
+                self._chosen = Chosen(self._memory, view.filter, self.wake.set)
+                view = replace(view, chosen=())
+        self._view = view
+
+    def _open_page(self) -> None:
+        header = self._header()
+        link = header.link or header.address
+        if self._opening is None and link:
+            self._opening = asyncio.create_task(self._open(link), name="open page")
 
     async def _open(self, address: str) -> None:
         try:
             await asyncio.to_thread(open_page, address)
         finally:
             self._opening = None
+
+    def _save(self) -> None:
+        if self._memory is None:
+            self._tell("nothing to save from here: pmw bus record FILE --so-far does it")
+        elif self._saving is None:
+            self._tell("saving the last ten minutes…")
+            name = self._header().recipe
+            self._saving = asyncio.create_task(self._save_all(self._memory, name), name="save")
+
+    async def _save_all(self, memory: Memory, name: str) -> None:
+        try:
+            self._tell(await save_remembered(memory, name))
+        finally:
+            self._saving = None
+
+    def _tell(self, notice: str) -> None:
+        self._view = replace(self._view, notice=notice)
+        self.wake.set()
 
 
 def open_page(address: str) -> None:

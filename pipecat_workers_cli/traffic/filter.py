@@ -93,6 +93,7 @@ class FilterError(ConfigurationError):
 class _Term(NamedTuple):
     negated: bool
     test: Test
+    key: str
 
 
 class Filter:
@@ -110,6 +111,16 @@ class Filter:
         self.expression = expression
         self._terms = tuple(_terms(expression))
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys it looks at; a quoted text has the empty one."""
+        return frozenset(term.key for term in self._terms)
+
+    @property
+    def wanted_keys(self) -> frozenset[str]:
+        """The keys of the terms that aren't negated."""
+        return frozenset(term.key for term in self._terms if not term.negated)
+
     def __call__(self, entry: Entry) -> bool:
         """Tell whether an entry is meant."""
         return all(term.test(entry) is not term.negated for term in self._terms)
@@ -126,7 +137,7 @@ def _terms(expression: str) -> Iterator[_Term]:
             raise FilterError(
                 expression, place, place + 1, "a filter can't go on here", mend="write KEY:VALUE"
             )
-        yield _Term(bool(match["not"]), _test(expression, match))
+        yield _Term(bool(match["not"]), _test(expression, match), match["key"] or "")
         place = match.end()
 
 
