@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 
@@ -75,6 +75,11 @@ def wrap(text: str, width: int, most: int) -> list[str]:
     if words:
         lines[-1] = f"{lines[-1]} {' '.join(words)}"
     return [fit(line, width).rstrip() for line in lines] or [""]
+
+
+def chop(text: str, width: int) -> list[str]:
+    """Break `text` wherever a line of `width` cells is full: for what is copied, or indented."""
+    return chop_cells(plain(text), max(1, width))
 
 
 def fit_line(spans: Sequence[Span], width: int) -> Line:

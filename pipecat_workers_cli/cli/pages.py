@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipecat_workers_cli.cli.cells import Line, fit, fit_line, wrap
+from pipecat_workers_cli.cli.cells import Line, chop, fit, fit_line, wrap
 from pipecat_workers_cli.cli.parts import (
     ACTIVE,
     FAINT,
@@ -15,6 +15,7 @@ from pipecat_workers_cli.cli.parts import (
     clock,
     job_state,
     job_style,
+    usual,
     worker_mark,
     worker_state,
     worker_style,
@@ -36,10 +37,10 @@ def jobs_page(snapshot: "Snapshot", width: int) -> tuple[Line, list[Line]]:
     """Return the heading of all jobs and a line for each."""
     name = min(40, max(17, width // 4))
     rest = max(0, width - 9 - 9 - name - 14 - 18 - 13)
-    usual = {
-        (edge.source, edge.target): f"{edge.p50:.1f}/{edge.p95:.1f} s"
+    times = {
+        (edge.source, edge.target): usual(edge.p50, edge.p95)
         for edge in snapshot.edges
-        if edge.kind == ASKED and edge.p50 is not None
+        if edge.kind == ASKED and edge.p50 is not None and edge.p95 is not None
     }
     told = {
         (entry.id, entry.name): entry.text
@@ -57,7 +58,7 @@ def jobs_page(snapshot: "Snapshot", width: int) -> tuple[Line, list[Line]]:
                 (fit(f"{job.requester} → {job.worker}", name - 1) + " ", ""),
                 (fit(job_state(job), 14), job_style(job)),
                 (fit(f"{job.age:.1f}{limit} s", 16, right=True) + "  ", job_style(job)),
-                (fit(usual.get((job.requester, job.worker), ""), 11) + "  ", FAINT),
+                (fit(times.get((job.requester, job.worker), ""), 11) + "  ", FAINT),
                 (fit(told.get((job.id, job.worker)) or "", rest), ""),
             ),
             width,
@@ -88,7 +89,7 @@ def workers_page(snapshot: "Snapshot", width: int) -> tuple[Line, list[Line]]:
             (fit(worker_mark(worker, snapshot), 4), ACTIVE if worker.active_in else ""),
             (fit(worker.name, name), worker_style(worker)),
             (fit(worker_state(worker, snapshot), 14), worker_style(worker)),
-            ("".join(fit(str(figure or ""), 9, right=True) for figure in figures), ""),
+            ("".join(" " + fit(str(figure or ""), 8, right=True) for figure in figures), ""),
         )
         words = wrap(worker.words, width - len(INDENT), WORDS) if worker.words else []
         return [
@@ -125,20 +126,6 @@ def message_page(entry: "Entry", width: int) -> tuple[Line, list[Line]]:
         room = max(1, width - len(indent))
         lines += [
             fit_line(((indent + part, FAINT if number else ""),), width)
-            for part in _broken(text.strip(" "), room)
+            for part in chop(text.strip(" "), room)
         ]
     return fit_line(head, width), lines
-
-
-def _broken(text: str, width: int) -> list[str]:
-    """Break a line of JSON; long words are broken too, so that nothing of it is hidden."""
-    lines: list[str] = []
-    while len(text) > width // 2 and fit(text, width).rstrip().endswith("…"):
-        cut = min(width - 1, len(text))
-        while cut > 1 and fit(text[:cut], width).rstrip().endswith("…"):
-            cut -= max(1, cut // 8)
-        space = text.rfind(" ", cut // 2, cut)
-        cut = space + 1 if space > 0 else cut
-        lines.append(text[:cut])
-        text = text[cut:]
-    return [*lines, text]

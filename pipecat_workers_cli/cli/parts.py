@@ -186,8 +186,8 @@ def edges_part(snapshot: "Snapshot", width: int) -> Part:
     def row(edge: "Edge") -> Line:
         bad = edge.kind == "error"
         took = f"{edge.seconds:.1f} s long" if edge.seconds else ""
-        if edge.p50 is not None:
-            took = f"{edge.p50:.1f}/{edge.p95:.1f} s"
+        if edge.p50 is not None and edge.p95 is not None:
+            took = usual(edge.p50, edge.p95)
         numbers = (str(edge.count), f"{edge.rate:.1f}", _bytes(edge.bytes), took)
         texts = cells(edge.source, "→", edge.target, *numbers, _ago(edge.last_seen))
         style = TROUBLE if bad else FAINT if edge.last_seen > QUIET_AFTER else ""
@@ -197,6 +197,13 @@ def edges_part(snapshot: "Snapshot", width: int) -> Part:
     heads = cells("from", " ", "to", "count", "rate/s", "bytes", "p50/p95", "last")
     columns = tuple((text, FAINT) for text in heads)
     return Part("traffic", columns, tuple(map(row, snapshot.edges)), 5, kind)
+
+
+def usual(p50: float, p95: float) -> str:
+    """Say how long jobs usually take, in a unit that fits."""
+    if p95 < 1.0:
+        return f"{p50 * 1000:.0f}/{p95 * 1000:.0f} ms"
+    return f"{p50:.1f}/{p95:.1f} s"
 
 
 def job_state(job: "JobView") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from pipecat_workers_cli.cli.cells import Line, Sheet, Span, fit_line, wrap
+from pipecat_workers_cli.cli.cells import Line, Sheet, Span, chop, fit, fit_line, wrap
 from pipecat_workers_cli.cli.pages import jobs_page, message_page, workers_page
 from pipecat_workers_cli.cli.parts import (
     ACTIVE,
@@ -86,7 +86,7 @@ def render_table(
     foot = [fit_line((span,), width) for span in _foot(view, width)][: max(0, height - 1)]
     lines = PAGES.get(view.mode, _table)(shown, header, width, height - len(foot), view)
     if view.mode in (Mode.TABLE, Mode.JOBS, Mode.WORKERS):
-        state = [(_status(shown, header, lag), ""), *_still(view, snapshot)]
+        state = [*_still(view, snapshot), (_status(shown, header, lag), "")]
         status = (*state, (" · ? help" if keys else "", FAINT))
         lines = [*_header(header, width, keys), fit_line(status, width), *lines]
     lines = lines[: max(0, height - len(foot))]
@@ -170,7 +170,7 @@ def _still(view: View, snapshot: "Snapshot") -> list[Span]:
     if view.still is None:
         return []
     new = sum(edge.count for edge in snapshot.edges) - sum(edge.count for edge in view.still.edges)
-    return [(" · ", FAINT), (f"PAUSED, {max(0, new)} messages since; space goes on", ACTIVE)]
+    return [(f"PAUSED, {max(0, new)} messages since; space goes on", ACTIVE), (" · ", FAINT)]
 
 
 def _foot(view: View, width: int) -> list[Span]:
@@ -183,12 +183,15 @@ def _foot(view: View, width: int) -> list[Span]:
         if not view.fault:
             return [(typed + "█", "bold"), ("Enter filters, Esc leaves", FAINT)]
         caret = [(f"/{wrong[2 + start :]}".replace("/", " ", 1), TROUBLE)] if wrong else []
-        return [(typed, "bold"), *caret, (f"{view.fault[0]}: {view.fault[-1]}", TROUBLE)]
+        fault = wrap(f"{view.fault[0]}: {view.fault[-1]}", width, NOTICE_LINES)
+        return [(typed, "bold"), *caret, *((part, TROUBLE) for part in fault)]
     if view.notice:
-        return [(part, "bold") for part in wrap(view.notice, width, NOTICE_LINES)]
+        return [(part, "bold") for part in chop(view.notice, width)[:NOTICE_LINES]]
     if view.filter is not None and view.mode is not Mode.MESSAGE:
+        end = f" ({filtered_parts(view.filter)}; Esc ends it)"
         what = f"filter {view.filter.expression}"
-        return [(f"{what} · {filtered_parts(view.filter)} · / changes it, Esc ends it", ACTIVE)]
+        what = what if cell_len(what + end) <= width else fit(what, width - cell_len(end))
+        return [(what + end, ACTIVE)]
     return []
 
 

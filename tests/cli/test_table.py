@@ -451,7 +451,11 @@ def test_q_ends_the_table_and_gives_the_terminal_back(start):
     terminal.wait_for(b"open the page in a browser")
     terminal.type(b"\x1b[A?")  # an arrow's sequence is no key
     terminal.wait_for(b"traffic")
-    terminal.type(b"q")
+    terminal.type(b"/kind:job.request worker:critic\r")
+    terminal.wait_for(b"main -> critic job.request")
+    terminal.type(b"\x1b[A\r")
+    terminal.wait_for(b'"type": "BusJobRequestMessage"')
+    terminal.type(b"qq")
     assert terminal.end() == 0
     terminal.close()
     assert terminal.out == b""
