@@ -4,8 +4,9 @@
 
 Three figures, each beside its reference in the same run:
 
-- remembering and recording at `--rate` messages a second, as a share of one core's time, and
-  how much later a message is delivered for it (p99);
+- remembering, recording, and recording with the live table drawn at 200 by 50, at `--rate`
+  messages a second, as a share of one core's time, and how much later a message is delivered
+  for it (p99);
 - offering messages faster than they are collected: counts stay exact, memory flat;
 - `pmw bus stats` over a recording of `--megabytes`, against msgspec alone decoding its lines.
 
@@ -14,11 +15,17 @@ Three figures, each beside its reference in the same run:
 
 import argparse
 import asyncio
+import os
+import pty
 import resource
 import statistics
 import sys
 import tempfile
+import termios
+import threading
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -27,8 +34,10 @@ from pipecat.bus import BusFrameMessage, BusJobUpdateMessage, BusMessage, BusSub
 from pipecat.frames.frames import LLMTextFrame
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.utils.asyncio.task_manager import TaskManager
+from rich.console import Console
 
 from pipecat_workers_cli.buses.local import LocalBus
+from pipecat_workers_cli.cli.table import Header, run_table
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.record import Recording, open_recording
 from pipecat_workers_cli.traffic.stats import Line, sum_up
@@ -72,7 +81,43 @@ def messages(count: int) -> list[BusMessage]:
     ]
 
 
-async def offer(rate: int, *, record: Path | None, collect: bool) -> tuple[float, float]:
+@asynccontextmanager
+async def drawn(tap: Tap) -> AsyncGenerator[None]:
+    """Draw the table on a terminal of 200 by 50 that somebody reads, while the block lasts."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (50, 200))
+
+    def read() -> None:
+        try:
+            while os.read(master, 65_536):
+                pass
+        except OSError:  # the other end is closed
+            pass
+
+    reader = threading.Thread(target=read, name="terminal", daemon=True)
+    reader.start()
+    stop = asyncio.Event()
+    header = Header("bench", "http://localhost:1/", "offline", "q ends", 4)
+    with os.fdopen(slave, "w") as terminal:
+        console = Console(file=terminal, force_terminal=True, width=200, height=50)
+        table = asyncio.create_task(
+            run_table(
+                tap, header=lambda: header, console=console, stop=stop, event_loop_lag=lambda: 0.0
+            ),
+            name="table",
+        )
+        try:
+            yield
+        finally:
+            stop.set()
+            await table
+    reader.join(1)
+    os.close(master)
+
+
+async def offer(
+    rate: int, *, record: Path | None, collect: bool, table: bool = False
+) -> tuple[float, float]:
     """Send messages at a rate; return processor seconds a second, and p99 of delivery in ms."""
     bus, tap, listener = LocalBus(), Tap(), Listener()
     await bus.setup(TaskManager(loop=asyncio.get_running_loop()))
@@ -95,7 +140,11 @@ async def offer(rate: int, *, record: Path | None, collect: bool) -> tuple[float
         with open_recording(record) as recorder:
             unwatch = tap.watch(recorder.add)
             async with tap.collecting():
-                await send()
+                if table:
+                    async with drawn(tap):
+                        await send()
+                else:
+                    await send()
             unwatch()
     elif collect:
         async with tap.collecting():
@@ -112,12 +161,13 @@ async def watching(rate: int, folder: Path) -> list[str]:
     shares: dict[str, list[float]] = {}
     late: dict[str, list[float]] = {}
     for number in range(3):
-        for name, record, collect in (
-            ("counted alone", None, False),
-            ("remembered", None, True),
-            ("recorded", folder / f"{number}.jsonl", True),
+        for name, record, collect, table in (
+            ("counted alone", None, False, False),
+            ("remembered", None, True, False),
+            ("recorded", folder / f"{number}.jsonl", True, False),
+            ("recorded and drawn", folder / f"{number}-drawn.jsonl", True, True),
         ):
-            spent, p99 = await offer(rate, record=record, collect=collect)
+            spent, p99 = await offer(rate, record=record, collect=collect, table=table)
             shares.setdefault(name, []).append(spent)
             late.setdefault(name, []).append(p99)
     base, base_late = statistics.median(shares["counted alone"]), min(late["counted alone"])
@@ -125,7 +175,7 @@ async def watching(rate: int, folder: Path) -> list[str]:
     print(f"{rate} messages a second")
     for name, spent in shares.items():
         more, later = statistics.median(spent) - base, min(late[name]) - base_late
-        print(f"  {name:14} {more:+7.1%} of a core, p99 {later:+6.2f} ms")
+        print(f"  {name:18} {more:+7.1%} of a core, p99 {later:+6.2f} ms")
         if more > SHARE or later > LATER_MS:
             failed.append(name)
     return failed

@@ -4,10 +4,11 @@ Both write to stderr: stdout is for what was asked for.
 """
 
 import asyncio
+import sys
 import webbrowser
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ __all__ = ["Header", "Memory", "Source", "render_help", "render_table", "run_lin
 SHORTEST = 0.1  # seconds between two drawings, whatever the traffic
 LONGEST = 0.25  # seconds; rates and times of last sight move without an event
 ANEW = 1.0  # seconds after which the same picture is drawn again, over stray output
+HAND_OVER = 0.0005  # seconds for which drawing may hold up the calls; Python's own are 5 ms
 LINES = 1_000  # waiting to be written; a terminal that stands still must not fill memory
 
 
@@ -70,7 +72,12 @@ async def run_table(
     loop = asyncio.get_running_loop()
     drawn, drawn_at = None, 0.0
     try:
-        with lent_screen(console.file.fileno()), live, open_keys(table.press):
+        with (
+            lent_screen(console.file.fileno()),
+            live,
+            open_keys(table.press),
+            quick_hand_over(),
+        ):
             while not stop.is_set():
                 table.wake.clear()
                 sheet = table.draw(console, event_loop_lag())
@@ -83,6 +90,20 @@ async def run_table(
     finally:
         unsubscribe()
         table.close()
+
+
+@contextmanager
+def quick_hand_over() -> Generator[None]:
+    """Have threads hand the interpreter over soon, for as long as the block lasts.
+
+    A drawing takes some 5 ms of it; without this each would hold up every call for as long.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(HAND_OVER)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 async def run_lines(tap: "Tap", *, console: Console, stop: asyncio.Event) -> None:

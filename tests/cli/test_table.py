@@ -22,6 +22,7 @@ from pipecat_workers_cli.cli.table import (
     Header,
     entry_line,
     open_page,
+    quick_hand_over,
     render_help,
     render_table,
     run_lines,
@@ -485,3 +486,11 @@ def test_it_is_drawn_at_most_ten_times_a_second_whatever_the_traffic(start):
     assert 2 <= drawings <= 21
     terminal.type(b"q")
     assert terminal.end() == 0
+
+
+def test_while_the_table_is_drawn_threads_hand_over_soon_and_after_it_as_before():
+    before = sys.getswitchinterval()
+    with pytest.raises(ZeroDivisionError), quick_hand_over():
+        assert sys.getswitchinterval() < before / 2
+        raise ZeroDivisionError
+    assert sys.getswitchinterval() == before
