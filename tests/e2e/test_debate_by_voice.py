@@ -40,7 +40,7 @@ def slow_debate(tmp_path: Path) -> str:
 
 async def job_states(call: BrowserCall) -> dict[str, str]:
     """Return what the page shows beside each member under its jobs."""
-    read = "items => items.map((item) => [...item.children].map((part) => part.textContent))"
+    read = "items => items.map((item) => [item.firstElementChild.textContent, item.dataset.state])"
     return dict(await call.page.eval_on_selector_all("#jobs li", read))
 
 
