@@ -4,8 +4,10 @@ It is looked for in the recipe's folder, then in the environment. A module is re
 process, as Python does; a recipe that is read anew meets the code it met before.
 """
 
+import asyncio
 import functools
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -64,7 +66,16 @@ def load_tool(reference: str, folder: Path) -> "Tool":
 
     @functools.wraps(function)  # with what Pipecat's `tool_options` noted on it
     async def run(params: FunctionCallParams) -> None:
-        await wrapped.invoke(args=params.arguments, params=params)
+        answered = asyncio.Event()
+
+        async def note(result: Any, **more: Any) -> None:
+            await params.result_callback(result, **more)
+            answered.set()
+
+        noting = replace(params, result_callback=note)
+        returned: object = await wrapped.invoke(args=params.arguments, params=noting)
+        if not answered.is_set():
+            await _await_answer(answered, returned)
 
     schema = FunctionSchema(
         name=reference.partition(":")[2],  # as the recipe has it, whatever `def` says
@@ -73,6 +84,20 @@ def load_tool(reference: str, folder: Path) -> "Tool":
         required=wrapped.required,
     )
     return Tool(schema, run)
+
+
+async def _await_answer(answered: asyncio.Event, returned: object) -> None:
+    """Wait for the answer of a tool that has returned; it may have left that to somebody else.
+
+    Pipecat takes its time limit back when a tool returns, and would wait without end for one
+    that forgot to answer. Here it stays in force, since the call is still running.
+
+    Raises:
+        TypeError: The tool returned its answer, as any other function would.
+    """
+    if returned is not None:
+        raise TypeError("it returned its answer; give it to params.result_callback instead")
+    await answered.wait()
 
 
 def raised(error: BaseException) -> str:

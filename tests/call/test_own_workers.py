@@ -114,6 +114,20 @@ async def later(params, question: str):
 async def hang(params, question: str):
     """Take for ever."""
     await asyncio.sleep(3600)
+
+@tool_options(timeout_secs=0.2)
+async def forget(params, question: str):
+    """Forget to answer."""
+
+async def give_back(params, question: str):
+    """Answer as other functions do."""
+    return "It was found."
+
+async def leave_to_another(params, question: str):
+    """Let somebody else answer."""
+    asyncio.get_running_loop().call_later(
+        0.05, lambda: asyncio.ensure_future(params.result_callback("It was found."))
+    )
 '''
 WITH_TOOL = """
 name = "desk"
@@ -231,6 +245,24 @@ async def test_a_tool_that_hangs_is_cut_off_when_its_options_say(recipe):
     async with open_words_call(recipe(WITH_TOOL.format(tool="hang"), tools=TOOLS)) as call:
         (text,) = told(await call.say("Go on"))
         assert "that took too long" in text
+
+
+async def test_a_tool_that_forgets_to_answer_is_cut_off_like_one_that_hangs(recipe):
+    async with open_words_call(recipe(WITH_TOOL.format(tool="forget"), tools=TOOLS)) as call:
+        (text,) = told(await call.say("Go on"))
+        assert "that took too long" in text
+
+
+async def test_a_tool_that_returns_its_answer_is_told_where_to_put_it(recipe):
+    async with open_words_call(recipe(WITH_TOOL.format(tool="give_back"), tools=TOOLS)) as call:
+        (error,) = told(await call.say("Where is 12"), "error")
+        assert error.endswith("give it to params.result_callback instead")
+
+
+async def test_a_tool_may_return_before_it_is_answered(recipe):
+    path = recipe(WITH_TOOL.format(tool="leave_to_another"), tools=TOOLS)
+    async with open_words_call(path) as call:
+        assert told(await call.say("Where is it?")) == ["It was found."]
 
 
 async def test_a_tool_that_may_go_on_through_an_interruption_is_told_when_it_is_done(recipe):
