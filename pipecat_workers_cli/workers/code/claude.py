@@ -261,6 +261,9 @@ class ClaudeEngine:
         if result.subtype == "error_max_turns":
             what = f"no answer after {self._max_turns} steps"
             return PmwError(what, mend="ask for less at a time, or raise --max-turns")
+        if result.subtype == "success" and result.is_error:  # so the CLI words a dead network
+            what = "Anthropic can't be reached"
+            return PmwError(what, mend="check the network, or use --engine search")
         return PmwError("Claude found no answer", mend="ask again in other words")
 
     async def _settle(self, client: sdk.ClaudeSDKClient) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -315,6 +316,16 @@ async def test_a_limit_is_told_of_and_the_next_question_is_answered(engine, fake
         await asyncio.wait_for(engine.ask("Hello", steps), 30)
     fake.behaviour = Behaviour.NORMAL
     assert (await engine.ask("Again?", steps)).text == "You asked: Again?"
+
+
+async def test_a_server_that_is_not_there_is_no_fault_of_the_question(
+    engine, fake, steps, monkeypatch
+):
+    with socket.socket() as held:  # bound and not listening: refused at once
+        held.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", f"http://127.0.0.1:{held.getsockname()[1]}")
+        with pytest.raises(PmwError, match="Anthropic can't be reached"):
+            await asyncio.wait_for(engine.ask("Hello", steps), 30)
 
 
 async def test_a_model_that_is_not_there_is_named(fake, hostile, steps):
