@@ -45,6 +45,10 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
         terminal.say(_banner(plan))
     else:
         turns = _lines_of_stdin()
+    if plan.trust.bash and not person:
+        terminal.say(
+            plan.told()
+        )  # a script has no banner; what it was granted is told all the same
     if options.audio is not None:
         check_caller()
     tap = Tap()

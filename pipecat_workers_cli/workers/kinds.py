@@ -137,7 +137,8 @@ def _foresee_coder(options: Mapping[str, Any], profile: Profile | None, trust: T
         why = "--services offline"
     else:
         why = f"no {KEY}" if engine is EngineName.SEARCH else f"{KEY} is set"
-    shell = ", MAY RUN SHELL COMMANDS (--allow-bash)" if trust.bash else ""
+    can = "MAY RUN SHELL COMMANDS" if engine is EngineName.CLAUDE else "has no shell all the same"
+    shell = f", {can} (--allow-bash)" if trust.bash else ""
     return Outlook(f"{engine} ({why}){shell}", tuple(check_engine(engine)))
 
 

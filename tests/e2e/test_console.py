@@ -54,6 +54,21 @@ def test_json_lines_are_for_programs(pmw_env, tmp_path):
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [
+        ("claude", "claude (as told), MAY RUN SHELL COMMANDS (--allow-bash)"),
+        ("search", "search (as told), has no shell all the same (--allow-bash)"),
+    ],
+)
+def test_what_a_script_grants_is_told_though_it_has_no_banner(engine, told, pmw_env, tmp_path):
+    words = ("code", *OFFLINE, "--engine", engine, "--allow-bash", "--say", "Hello")
+    env = pmw_env | {"ANTHROPIC_API_KEY": "any"}  # nothing is asked of it
+    done = talk(*words, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.rstrip().endswith(f"coder: {told}")
+
+
 @pytest.mark.parametrize("source", ["file", "stdin", "pipe"])
 def test_turns_come_from_a_file_or_a_pipe(source, pmw_env, tmp_path):
     turns = "How much is the paint?\n\nthank you\n"
