@@ -176,7 +176,7 @@ class Fence:
         return os.path.relpath(named, self.root)
 
 
-NAME_ONE = "name a folder that is there: pmw code PATH"
+NAME_ONE = "name a folder that is there: pmw code PATH, or the coder's path in a recipe"
 
 
 def is_private(relative: str) -> bool:
