@@ -17,7 +17,7 @@ from pipecat.services.tts_service import TTSService
 from pipecat.workers.llm import LLMWorker, LLMWorkerActivationArgs, tool
 
 from pipecat_workers_cli.recipe.names import END, TRANSFER
-from pipecat_workers_cli.workers.cues import parse_cue, transfer_cue
+from pipecat_workers_cli.workers.cues import count_handovers, parse_cue, transfer_cue
 from pipecat_workers_cli.workers.jobs import JobsEnd
 from pipecat_workers_cli.workers.tools import (
     DONE,
@@ -29,6 +29,8 @@ from pipecat_workers_cli.workers.tools import (
     answer_goodbye,
     register,
 )
+
+HANDOVERS = 8  # in a row: enough to go once round a ring of five; two LLMs could go on for ever
 
 
 class TakesCall(JobsEnd, LLMWorker):
@@ -95,6 +97,10 @@ class TakesCall(JobsEnd, LLMWorker):
         if agent not in self._transfers:
             known = ", ".join(self._transfers) or "nobody"
             await params.result_callback({"error": f"no agent '{agent}'; there is {known}"})
+            return
+        if count_handovers(params.context.get_messages()) >= HANDOVERS:
+            error = "the call was handed on too often in a row, so it stays here"
+            await params.result_callback({"error": error})
             return
         if await self.absent([agent]):
             await params.result_callback({"error": f"{agent} is not there now; go on yourself"})

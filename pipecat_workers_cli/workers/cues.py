@@ -4,7 +4,7 @@ Each is plain role and text, nothing besides, so that a cue reads the same after
 or any LLM's adapter, and is known again by its fixed words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,6 +74,24 @@ def parse_cue(message: Mapping[str, Any]) -> Cue | None:
         if separator:
             return Cue("transfer", source=source, reason=reason)
     return None
+
+
+def count_handovers(messages: Iterable[Any]) -> int:
+    """Return how often the call was handed over since the caller last said something.
+
+    Args:
+        messages: A context's; those in an LLM's own format don't count.
+    """
+    handovers = 0
+    for message in messages:
+        if not isinstance(message, Mapping):
+            continue
+        cue = parse_cue(message)
+        if message.get("role") == "user":
+            handovers = 0
+        elif cue is not None and cue.kind == "transfer":
+            handovers += 1
+    return handovers
 
 
 def message_text(message: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from pipecat_workers_cli.workers.agent import HANDOVERS
 from tests.call.conftest import open_words_call
 
 TALKATIVE = """
@@ -31,6 +32,27 @@ script = [
   { say = "Second heard: {text}" },
 ]
 """
+
+
+RING = """
+name = "ring"
+[main]
+opening = { worker = "ann", message = "Begin." }
+""" + "".join(
+    f"""
+[[workers]]
+name = "{name}"
+transfers = ["{follower}"]
+script = [{{ match = "next", call = "transfer_to_agent", args = {{ agent = "{follower}", reason = "next" }} }}]
+"""  # noqa: E501
+    for name, follower in (
+        ("ann", "bob"),
+        ("bob", "cat"),
+        ("cat", "dan"),
+        ("dan", "eve"),
+        ("eve", "ann"),
+    )
+)
 
 
 def bots(entries):
@@ -72,6 +94,15 @@ async def test_two_hundred_handoffs_are_each_answered_once(recipe_file):
         happened = await call.say("ping")  # a second answer would come before this one's
         assert bots(happened) == [("first", "First heard: ping")]
         assert len(bots(call.entries)) == 202
+
+
+async def test_agents_that_all_hand_the_call_on_answer_the_caller_in_the_end(recipe_file):
+    async with open_words_call(recipe_file(RING)) as call:
+        await call.opened()
+        for _ in range(2):  # the caller's next words may be handed on anew
+            happened = await call.say("next")
+            assert sum(entry.event == "transfer" for entry in happened) == HANDOVERS
+            assert len(bots(happened)) == 1
 
 
 async def test_words_said_while_the_transfer_comes_are_answered_once(recipe_file):
