@@ -13,7 +13,9 @@ from pipecat_workers_cli.errors import ConfigurationError
 if TYPE_CHECKING:
     from loguru import Message
 
-SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL)S?$")
+SECRET_NAME = re.compile(
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?(_?\d+)?$", re.IGNORECASE
+)
 PASSWORD_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/'\"]*@", re.IGNORECASE)
 LOOKS_LIKE_A_KEY = re.compile(
     r"\b(sk|pk|rk)[-_][A-Za-z0-9_*-]{6,}|(?<=Bearer )\S+"

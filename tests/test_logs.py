@@ -32,6 +32,9 @@ def loguru_as_it_was() -> Iterator[None]:
         "PGPASSWORD",
         "AWS_CREDENTIALS",
         "MY_TOKENS",
+        "OPENAI_API_KEY_2",
+        "SMTP_PASSWD",
+        "db_password",
     ],
 )
 def test_the_values_of_secret_variables_are_struck_out(
