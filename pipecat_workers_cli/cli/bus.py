@@ -120,6 +120,7 @@ def stats(
     context: typer.Context,
     file: File,
     call: Call = None,
+    expression: FilterOption = None,
     strict: Strict = False,
     output: OutputOption = Output.TEXT,
     as_json: Json = False,
@@ -127,13 +128,20 @@ def stats(
     """Sum a recording up: counts, rates, and how long workers, jobs and tools took."""
     import json
 
+    from pipecat_workers_cli.traffic.entry import Entry
+    from pipecat_workers_cli.traffic.filter import Filter
     from pipecat_workers_cli.traffic.record import Recording
     from pipecat_workers_cli.traffic.stats import Line, sum_up
 
-    recording = Recording(file, Line)
-    summed = sum_up(recording, call=call)
+    recording: Recording[Any]
+    if expression is None:
+        recording = Recording(file, Line)
+        summed = sum_up(recording, call=call)
+    else:  # which may ask for more than sums need
+        recording = Recording(file, Entry)
+        summed = sum_up(filter(Filter(expression), recording), call=call)
     if not summed.calls:
-        raise _no_call(file, call)
+        raise _no_call(file, call, expression)
     if as_json or output is Output.JSON:
         typer.echo(json.dumps(_fields(summed)))
     else:
@@ -223,7 +231,11 @@ def _read(
     return recording, stories
 
 
-def _no_call(file: Path, call: str | None) -> ConfigurationError:
+def _no_call(file: Path, call: str | None, expression: str | None = None) -> ConfigurationError:
+    if expression is not None:
+        return ConfigurationError(
+            f"{file} holds nothing that --filter '{expression}' means", mend="leave a term out"
+        )
     if call is None:
         return ConfigurationError(f"{file} holds no call", mend="record while one is held")
     mend = f"see which there are: pmw bus show {file}"

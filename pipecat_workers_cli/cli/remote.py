@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 
 import msgspec
 
@@ -12,10 +12,19 @@ from pipecat_workers_cli.cli.table import run_table
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.session.attached import Attachment, attached, find_session
-from pipecat_workers_cli.session.messages import AskStatus, Seen, Status, Watch
+from pipecat_workers_cli.session.messages import (
+    AskStatus,
+    Done,
+    Remember,
+    Seen,
+    Status,
+    Told,
+    Watch,
+)
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.snapshot import Snapshot
 
+REMEMBERED_WITHIN = 10.0  # seconds for what a session remembers; some 15 MB at most
 FIRST_WITHIN = 5.0  # seconds until a session that lives has shown what it does
 
 
@@ -63,6 +72,32 @@ class _Remote:
             self._on_news.pop(ticket, None)
 
         return unsubscribe
+
+    def watch(self, callback: Callable[[Sequence[Entry]], None]) -> Callable[[], None]:
+        over = threading.Event()
+
+        def read() -> None:
+            with suppress(PmwError, OSError, RuntimeError), self._other() as other:
+                for reply in other.ask(Watch(), timeout=None):
+                    if over.is_set():
+                        return
+                    if isinstance(reply, Told):
+                        self._loop.call_soon_threadsafe(callback, [reply.entry])
+
+        threading.Thread(target=read, name="read entries", daemon=True).start()
+        return over.set
+
+    def remembered(self) -> Iterator[Entry]:
+        with suppress(PmwError, OSError), self._other() as other:
+            for reply in other.ask(Remember(), timeout=REMEMBERED_WITHIN):
+                if isinstance(reply, Told):
+                    yield reply.entry
+                elif isinstance(reply, Done):
+                    return
+
+    def _other(self) -> AbstractContextManager[Attachment]:
+        """Attach once more: one request a connection."""
+        return attached(find_session(self._attachment.name))
 
     def _read(self) -> None:
         try:

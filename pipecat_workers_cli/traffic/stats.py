@@ -2,10 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
+
+from pipecat_workers_cli.traffic.entry import Entry
 
 BUCKET = 1.02  # each bucket of a histogram is so much wider: percentiles within one per cent
 ROWS = 2_000  # names that are told apart; more come from no recipe
@@ -97,11 +99,11 @@ class Stats:
     left_out: int = 0
 
 
-def sum_up(lines: Iterable[Line], *, call: str | None = None) -> Stats:
+def sum_up(lines: Iterable[Line | Entry], *, call: str | None = None) -> Stats:
     """Sum a recording up.
 
     Args:
-        lines: Its entries.
+        lines: Its entries, or what `Line` has of them.
         call: The beginning of the only call's id that counts; None counts all.
     """
     stats = Stats()
@@ -135,14 +137,14 @@ def _row(rows: Rows, name: str) -> Row:
     return row
 
 
-def _bot(stats: Stats, line: Line) -> None:
+def _bot(stats: Stats, line: Line | Entry) -> None:
     row = _row(stats.workers, line.worker or "")
     row.count += 1
     if line.latency_ms is not None:
         row.times.add(line.latency_ms)
 
 
-def _ended(rows: Rows, line: Line) -> None:
+def _ended(rows: Rows, line: Line | Entry) -> None:
     if line.took_ms is not None:
         row = _row(rows, line.name or "")
         row.count += 1
@@ -150,7 +152,7 @@ def _ended(rows: Rows, line: Line) -> None:
         row.times.add(line.took_ms)
 
 
-_TIMED = {
+_TIMED: dict[str, Callable[[Stats, Line | Entry], None]] = {
     "bot": _bot,
     "job": lambda stats, line: _ended(stats.jobs, line),
     "tool": lambda stats, line: _ended(stats.tools, line),
