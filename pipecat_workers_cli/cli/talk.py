@@ -5,7 +5,8 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.history import History
 
 TURN = 16_384  # bytes; the longest line that counts as one turn
+PATIENCE = 12.0  # seconds to end the workers, longer than all that a well-behaved one is given
 
 
 def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
@@ -54,10 +56,30 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
     tap = Tap()
     audio = AudioRecorder(options.audio) if options.audio is not None else None
     with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record) as recorder:
-        asyncio.run(_until_stopped(plan, turns, tap, options, person=person, audio=audio))
+        # A thread, since what must be left behind may hold the loop.
+        patience = threading.Timer(PATIENCE, _abandon)
+        patience.daemon = True
+        talking = _until_stopped(
+            plan, turns, tap, options, person=person, audio=audio, leaving=patience.start
+        )
+        try:
+            asyncio.run(talking)
+        finally:
+            patience.cancel()
     for path, kept in ((options.record, recorder), (options.audio, audio)):
         if kept is not None and kept.failure is not None:
             raise PmwError(f"{path}: {kept.failure}", mend="make room, or record elsewhere")
+
+
+def _abandon() -> None:
+    """Leave the process, whatever a worker of the user's still does."""
+    print(
+        f"error: a worker did not end within {PATIENCE:.0f} seconds of the call\n"
+        "  try: let CancelledError through in the code of your workers",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
 
 
 def _banner(plan: Plan) -> str:
@@ -73,6 +95,7 @@ async def _until_stopped(
     *,
     person: bool,
     audio: AudioRecorder | None,
+    leaving: Callable[[], None],
 ) -> None:
     """Run the call; SIGTERM ends it as a hang-up does, and so does a stdout that fails."""
     task = asyncio.current_task()
@@ -112,6 +135,7 @@ async def _until_stopped(
                 wait_for_answers=not person,
                 attachable=options.say is None,
                 audio=audio,
+                leaving=leaving,
             )
     except asyncio.CancelledError:
         if not stopped:

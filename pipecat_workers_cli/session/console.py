@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 
 from pipecat_workers_cli.call.audio import AudioRecorder
@@ -37,6 +37,7 @@ async def run_console(
     wait_for_answers: bool,
     attachable: bool = False,
     audio: AudioRecorder | None = None,
+    leaving: Callable[[], None],
 ) -> None:
     """Hold one call and return when it is over.
 
@@ -49,6 +50,7 @@ async def run_console(
             a person, who may interrupt.
         attachable: Whether the session has a name by which other commands reach it.
         audio: Records the call, in which the turns are spoken then; the plan has voices.
+        leaving: Called when all that is left to do is to end the workers.
 
     Raises:
         PmwError: A turn got no answer.
@@ -66,19 +68,22 @@ async def run_console(
         opened as call,
     ):
         host.call = call
-        if plan.loaded.recipe.main.opening:
-            call.log.expect_opening()
-            if wait_for_answers:
-                await _answered(call)
-        async for text in _turns_of(call, turns):
-            if isinstance(transport, ConsoleTransport):
-                call.log.expect_turn()
-                await transport.send_turn(text)
-            else:
-                await _speak(call, transport, text)
-            if wait_for_answers:
-                await _answered(call)
-        await transport.hang_up()
+        try:
+            if plan.loaded.recipe.main.opening:
+                call.log.expect_opening()
+                if wait_for_answers:
+                    await _answered(call)
+            async for text in _turns_of(call, turns):
+                if isinstance(transport, ConsoleTransport):
+                    call.log.expect_turn()
+                    await transport.send_turn(text)
+                else:
+                    await _speak(call, transport, text)
+                if wait_for_answers:
+                    await _answered(call)
+            await transport.hang_up()
+        finally:
+            leaving()
 
 
 class _Host:

@@ -6,12 +6,21 @@ import sys
 import pytest
 
 CODE = """
+import asyncio
 import os
 from pipecat.workers.base_worker import BaseWorker
 
 class Raises(BaseWorker):
     def __init__(self, name):
         raise OSError("no shelf for sk-live-0123456789")
+
+class Stubborn(BaseWorker):
+    async def on_job_request(self, message):
+        while True:
+            try:
+                await asyncio.sleep(100)
+            except asyncio.CancelledError:
+                pass
 
 async def find_order(params, question: str):
     '''Find an order.'''
@@ -64,7 +73,7 @@ def test_a_class_that_raises_when_it_is_built_ends_the_call_before_it_began(run)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "error: worker 'one' of kind 'own:Raises' can't be built: "
-        "OSError: no shelf for *** (own.py:7)",
+        "OSError: no shelf for *** (own.py:8)",
         "  try: mend its class; see it all with -v",
     ]
 
@@ -75,4 +84,17 @@ def test_a_tool_that_raises_ends_a_scripted_call_with_what_it_raised(run):
     assert done.stderr.splitlines() == [
         "error: no answer: main: Error executing function call [find_order]: no order for ***",
         "  try: mend its code; see where it failed with -v",
+    ]
+
+
+def test_a_worker_that_does_not_let_itself_be_cancelled_is_left_behind(run):
+    done = run(
+        kind="own:Stubborn",
+        main='jobs = [{ tool = "ask", workers = ["one"], timeout = 1 }]',
+    )
+    assert "one had no answer within 1 second" in done.stdout
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        "error: a worker did not end within 12 seconds of the call",
+        "  try: let CancelledError through in the code of your workers",
     ]
