@@ -2,19 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any
 
-from pipecat.bus import BusJobRequestMessage
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineWorker
 from pipecat.services.llm_service import LLMService
 from pydantic import BaseModel, Field
 
 from pipecat_workers_cli.buses.reading import BusReadingMessage
 from pipecat_workers_cli.workers.controls import Controls
-from pipecat_workers_cli.workers.conversation import OwnConversation
-from pipecat_workers_cli.workers.jobs import ANSWER, Answering, question_of
+from pipecat_workers_cli.workers.conversation import Conversing, OwnConversation
 from pipecat_workers_cli.workers.readings import Statistics
 from pipecat_workers_cli.workers.thermometer import (
     COLDEST,
@@ -55,11 +50,10 @@ class Options(BaseModel, extra="forbid", frozen=True):
     )
 
 
-class Controller(Answering, PipelineWorker):
+class Controller(Conversing):
     """Answers each job by an LLM that can read and set the thermometer in its pipeline.
 
-    Jobs: any name; the payload's words are the question. Answers `{"answer": words}`. The
-    latest reading is on the bus once a second, for whoever looks on.
+    The latest reading is on the bus once a second, for whoever looks on.
     """
 
     Options = Options
@@ -93,21 +87,13 @@ class Controller(Answering, PipelineWorker):
         )
         self._statistics = Statistics(sample_period=sample_period, noise=noise)
         controls = Controls(thermometer, self._statistics, sample_period=sample_period)
-        self._conversation = OwnConversation(llm, tools=[*controls.tools, *tools])
         self._shown_every = max(SHOWN_EVERY, sample_period)
         self._showing: asyncio.Task[None] | None = None
         super().__init__(
-            Pipeline([thermometer, self._statistics, *self._conversation.processors]),
-            name=name,
-            enable_rtvi=False,
-            enable_turn_tracking=False,
-            idle_timeout_secs=None,
+            name,
+            OwnConversation(llm, tools=[*controls.tools, *tools]),
+            before=(thermometer, self._statistics),
         )
-
-    async def answer(self, job: BusJobRequestMessage) -> dict[str, Any]:
-        """Ask the LLM."""
-        words = await self._conversation.ask(question_of(job), tell=partial(self.tell, job))
-        return {ANSWER: words}
 
     async def start(self) -> None:
         """Once the pipeline runs, show what it reads."""

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from loguru import logger
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.bus import BusJobRequestMessage
 from pipecat.frames.frames import (
     ErrorFrame,
     Frame,
@@ -19,6 +21,8 @@ from pipecat.frames.frames import (
     LLMMessagesAppendFrame,
     LLMTextFrame,
 )
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
@@ -26,7 +30,13 @@ from pipecat.services.llm_service import LLMService
 from pipecat.utils.errors import ErrorCategory
 
 from pipecat_workers_cli.logs import redact
-from pipecat_workers_cli.workers.jobs import TOOL_CALL, JobFailed
+from pipecat_workers_cli.workers.jobs import (
+    ANSWER,
+    TOOL_CALL,
+    Answering,
+    JobFailed,
+    question_of,
+)
 from pipecat_workers_cli.workers.tools import Tool, register
 from pipecat_workers_cli.workers.turns import text_turns, trim
 
@@ -124,6 +134,37 @@ class OwnConversation:
             return
         if frame.category is not ErrorCategory.APPLICATION:
             self._turn.fail(redact(str(frame.error)))
+
+
+class Conversing(Answering, PipelineWorker):
+    """A worker that answers each job by a conversation of its own.
+
+    Jobs: any name; the payload's words are the question. Answers `{"answer": words}`.
+    """
+
+    def __init__(
+        self, name: str, conversation: OwnConversation, *, before: Sequence[FrameProcessor] = ()
+    ) -> None:
+        """Assemble the worker's pipeline.
+
+        Args:
+            name: The worker's name on the bus.
+            conversation: Who is asked.
+            before: What stands in the pipeline before the conversation's own processors.
+        """
+        self._conversation = conversation
+        super().__init__(
+            Pipeline([*before, *conversation.processors]),
+            name=name,
+            enable_rtvi=False,
+            enable_turn_tracking=False,
+            idle_timeout_secs=None,
+        )
+
+    async def answer(self, job: BusJobRequestMessage) -> dict[str, Any]:
+        """Ask the LLM."""
+        words = await self._conversation.ask(question_of(job), tell=partial(self.tell, job))
+        return {ANSWER: words}
 
 
 class _Turn:
