@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from loguru import logger
 from pipecat.bus import BusMessage
@@ -42,6 +42,8 @@ KEPT_MOST = 50_000  # messages and entries remembered; some 30 MB
 
 ANSWERS = ("bot", "tool", "transfer", "job", "error", "end")
 """Entries that show that something follows the caller's words."""
+
+_Told = TypeVar("_Told")
 
 Watch = Callable[[Sequence[Entry]], None]
 """Told entries in batches, in the order of their time in each call; must not block."""
@@ -185,12 +187,7 @@ class Tap:
             if entry.call in self._open:
                 self._open[entry.call].turns += 1
             self._note_words(entry)
-        for subscriber in tuple(self._subscribers.values()):
-            try:
-                subscriber(entry)
-            except Exception as error:  # one who looks on must not break the call
-                name = getattr(subscriber, "__qualname__", type(subscriber).__name__)
-                logger.error(f"{name}, a watcher of entries, failed: {type(error).__name__}")
+        _tell(self._subscribers, entry, of="entries")
 
     def tell_trouble(self, text: str) -> None:
         """Take in, as an `error` without a call, what concerns the session as a whole."""
@@ -203,13 +200,7 @@ class Tap:
         Returns:
             What ends the subscription; calling it again does nothing.
         """
-        ticket = object()
-        self._subscribers[ticket] = callback
-
-        def unsubscribe() -> None:
-            self._subscribers.pop(ticket, None)
-
-        return unsubscribe
+        return _join(self._subscribers, callback)
 
     def watch(self, callback: Watch) -> Callable[[], None]:
         """Have `callback` told all entries from now on, messages on the bus too.
@@ -217,14 +208,8 @@ class Tap:
         Returns:
             What ends the watch; calling it again does nothing.
         """
-        ticket = object()
         self.collect()
-        self._watchers[ticket] = callback
-
-        def unwatch() -> None:
-            self._watchers.pop(ticket, None)
-
-        return unwatch
+        return _join(self._watchers, callback)
 
     def remembered(self) -> Iterator[Entry]:
         """Give all entries of the last ten minutes, as far as they were kept."""
@@ -283,13 +268,7 @@ class Tap:
         self._past.extend((now, one) for one in seen)
         if not self._watchers:
             return
-        told = [self._told(one) for one in seen]
-        for watcher in tuple(self._watchers.values()):
-            try:
-                watcher(told)
-            except Exception as error:  # one who looks on must not break the call
-                name = getattr(watcher, "__qualname__", type(watcher).__name__)
-                logger.error(f"{name}, a watcher of traffic, failed: {type(error).__name__}")
+        _tell(self._watchers, [self._told(one) for one in seen], of="traffic")
 
     def _told(self, seen: Entry | _Seen) -> Entry:
         if isinstance(seen, Entry):
@@ -357,3 +336,24 @@ class Tap:
         self._samples.append((now, counts))
         while len(self._samples) > 1 and now - self._samples[1][0] >= RATE_SPAN:
             self._samples.popleft()
+
+
+def _join(
+    listeners: dict[object, Callable[[_Told], None]], callback: Callable[[_Told], None]
+) -> Callable[[], None]:
+    ticket = object()  # the same callback may listen twice
+    listeners[ticket] = callback
+
+    def leave() -> None:
+        listeners.pop(ticket, None)
+
+    return leave
+
+
+def _tell(listeners: Mapping[object, Callable[[_Told], None]], told: _Told, *, of: str) -> None:
+    for listener in tuple(listeners.values()):
+        try:
+            listener(told)
+        except Exception as error:  # one who looks on must not break the call
+            name = getattr(listener, "__qualname__", type(listener).__name__)
+            logger.error(f"{name}, a watcher of {of}, failed: {type(error).__name__}")
