@@ -38,13 +38,13 @@ async def test_code_is_asked_about_aloud(
 ):
     project = tmp_path / "project"
     project.mkdir()
-    (project / "window.py").write_text("class Window:\n    '''Shows the garden.'''\n")
-    (project / "house.py").write_text("from window import Window\n\nWALL = Window()\n")
+    (project / "garden.py").write_text("class Garden:\n    '''Grows roses.'''\n")
+    (project / "house.py").write_text("from garden import Garden\n\nPLOT = Garden()\n")
     server = serve("code", str(project), *OFFLINE)
     async with open_page(browser, server.url) as call:
         await call.connect()
         await call.heard_out()
-        assert "window" in await answer_to(call, "Where is the class window defined?")
+        assert "garden" in await answer_to(call, "Where is the class garden defined?")
         assert "house" in await answer_to(call, "And who calls it?")
         lines = await call.lines()
         assert any("coder" in line and line.startswith("(job)") for line in lines), lines
