@@ -17,6 +17,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.flaky(reruns=1),  # a small model mishears now and then
 ]
+ASK = 3  # times a question is asked; a caller would, too
 OFFLINE = ("--services", "offline", "-o", "json")
 
 
@@ -26,11 +27,17 @@ async def browser(chromium) -> AsyncIterator[Browser]:
         yield opened
 
 
-async def answer_to(call: BrowserCall, question: str) -> str:
-    """Ask aloud, and return what was heard after the question."""
-    await call.ask(question)
-    heard = await call.recording()
-    return await heard.since(heard.turns()[-1][1]).words()
+async def hear(call: BrowserCall, question: str, answer: str) -> None:
+    """Ask aloud until an answer that fits is heard: again if the small model misheard."""
+    heard: list[str] = []
+    for _ in range(ASK):
+        await call.ask(question)
+        recording = await call.recording()
+        words = await recording.since(recording.turns()[-1][1]).words()
+        if re.search(answer, words):
+            return
+        heard.append(words)
+    raise AssertionError(f"{question!r} was answered by {heard}")
 
 
 async def test_code_is_asked_about_aloud(
@@ -38,14 +45,14 @@ async def test_code_is_asked_about_aloud(
 ):
     project = tmp_path / "project"
     project.mkdir()
-    (project / "garden.py").write_text("class Garden:\n    '''Grows roses.'''\n")
-    (project / "house.py").write_text("from garden import Garden\n\nPLOT = Garden()\n")
+    (project / "elephant.py").write_text("class Elephant:\n    '''Never forgets.'''\n")
+    (project / "garden.py").write_text("from elephant import Elephant\n\nBIG = Elephant()\n")
     server = serve("code", str(project), *OFFLINE)
     async with open_page(browser, server.url) as call:
         await call.connect()
         await call.heard_out()
-        assert "garden" in await answer_to(call, "Where is the class garden defined?")
-        assert "house" in await answer_to(call, "And who calls it?")
+        await hear(call, "Where is the class elephant defined?", r"elephant.* line")
+        await hear(call, "And can you tell me who uses it?", r"garden")
         lines = await call.lines()
         assert any("coder" in line and line.startswith("(job)") for line in lines), lines
         assert call.troubles == []
@@ -58,10 +65,8 @@ async def test_the_thermometer_answers_aloud_with_its_own_reading(
     async with open_page(browser, server.url) as call:
         await call.connect()
         await call.heard_out()
-        words = await answer_to(call, "What is the temperature now?")
-        assert re.search(r"22|twenty[ -]?(two|one)|21", words), words
-        words = await answer_to(call, "Please set it to thirty degrees.")
-        assert re.search(r"30|thirty", words), words
+        await hear(call, "What is the temperature now?", r"22|twenty[ -]?(two|one)|21")
+        await hear(call, "Please set it to thirty degrees.", r"30|thirty")
         lines = await call.lines()
         assert any("set_target" in line for line in lines), lines
         assert call.troubles == []
