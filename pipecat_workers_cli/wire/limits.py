@@ -1,7 +1,7 @@
 """How much may cross between two processes at once, and what is said of more."""
 
 MESSAGE_BYTES = 4_194_304  # one message: a conversation with a few photographs in it
-AUDIO_BYTES = 262_144  # one audio frame: over a second of sound at 48 kHz, two channels
+AUDIO_BYTES = 2_097_152  # one audio frame; Piper gives a sentence in one: 47 s at 22 kHz
 METADATA_BYTES = 4_096  # a frame's metadata; notes of a few words
 PARCEL_BYTES = 8_388_608  # what is sent to one process at once
 PARCEL_LETTERS = 4_096  # in one parcel; a hundred calls say less in 100 ms

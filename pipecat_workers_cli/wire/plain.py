@@ -4,7 +4,7 @@ They cross as JSON text inside the message, for JSON can hold nothing else: no c
 bytes, no key that isn't text. Its lists and objects can be counted before one is made.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import isfinite
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import msgspec
 from pipecat_workers_cli.wire.limits import CONTAINERS, DEPTH, VALUES, Refused
 
 _SCALARS = frozenset({type(None), bool, int, str})
-_AS_THEY_ARE = (type(None), str, int)  # with their subclasses: a `StrEnum` crosses as text
+_TEXT = frozenset({str})
 
 
 def _as_base(one: Any) -> str | float:
@@ -28,8 +28,8 @@ def pack(value: Any) -> bytes:
     """Return plain values as JSON.
 
     Args:
-        value: None, booleans, numbers and text; lists, tuples and mappings of them whose
-            keys are text. A tuple arrives as a list.
+        value: None, booleans, numbers and text; lists, tuples and dicts of them whose keys
+            are text. A tuple arrives as a list, a subclass as what it is made of.
 
     Raises:
         Refused: Something else is in it, or too much.
@@ -49,20 +49,22 @@ def reader(shape: Any) -> Callable[[bytes], Any]:
     decode = msgspec.json.Decoder(shape).decode
 
     def unpack(text: bytes) -> Any:
-        if text.count(b"[") + text.count(b"{") > CONTAINERS:
+        containers = text.count(b"[") + text.count(b"{")
+        if containers > CONTAINERS:
             raise Refused("too many lists and objects")
         try:
             value = decode(text)
         except (msgspec.MsgspecError, RecursionError, ValueError):
             raise Refused("it isn't the JSON that belongs there") from None
-        _check(value)
+        if containers > DEPTH:  # fewer can't be deeper
+            _check(value)
         return value
 
     return unpack
 
 
 def _check(value: Any) -> None:
-    """Look through values, a level at a time; the sets are made in C, and nothing recurses.
+    """Look through values, a level at a time, mostly in C; nothing recurses.
 
     Raises:
         Refused: They are not plain, too deep or too many.
@@ -70,31 +72,38 @@ def _check(value: Any) -> None:
     level: list[Any] = [value]
     count = 0
     for _ in range(DEPTH + 1):
-        below: list[Any] = []
-        if not _SCALARS.issuperset(map(type, level)):
-            for one in level:
-                _look_into(one, below)
-                if len(below) > VALUES:  # here, for a list may hold itself
-                    break
-        count += len(below)
-        if count > VALUES:
-            raise Refused("too many values")
-        if not below:
+        if _SCALARS.issuperset(map(type, level)):
             return
-        level = below
-    raise Refused(f"more than {DEPTH} levels of lists and objects")
-
-
-def _look_into(one: Any, below: list[Any]) -> None:
-    if isinstance(one, _AS_THEY_ARE):
-        return
-    if isinstance(one, dict):
-        if not all(isinstance(key, str) for key in one):
+        below: list[Any] = []
+        keys: list[Any] = []
+        for one in level:
+            kind = type(one)
+            if kind is dict:
+                keys.extend(one)
+                below.extend(one.values())
+            elif kind is list:
+                below.extend(one)
+            elif kind not in _SCALARS:
+                _look_closer(one, keys, below)
+            if count + len(below) > VALUES:  # here, for a list may hold itself
+                raise Refused("too many values")
+        if not _TEXT.issuperset(map(type, keys)) and not all(isinstance(k, str) for k in keys):
             raise Refused("a key that isn't text")
-        below.extend(cast("Mapping[str, Any]", one).values())
+        count += len(below)
+        level = below
+    if level:
+        raise Refused(f"more than {DEPTH} levels of lists and objects")
+
+
+def _look_closer(one: Any, keys: list[Any], below: list[Any]) -> None:
+    """Look at what is seldom found: a subclass, a tuple, a float."""
+    if isinstance(one, dict):
+        keys.extend(cast("dict[Any, Any]", one))
+        below.extend(cast("dict[Any, Any]", one).values())
     elif isinstance(one, list | tuple):
         below.extend(one)
-    elif not isinstance(one, float):
+    elif isinstance(one, float):
+        if not isfinite(one):
+            raise Refused("a number that is not finite")
+    elif not isinstance(one, str | int):
         raise Refused(f"a {type(one).__name__}, which is no plain value")
-    elif not isfinite(one):
-        raise Refused("a number that is not finite")

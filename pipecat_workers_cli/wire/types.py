@@ -105,7 +105,7 @@ FRAMES = _rows(
     (42, frames.TTSStoppedFrame, "context_id"),
     (43, frames.TTSAudioRawFrame, f"{_AUDIO} context_id", "num_frames"),
     (44, frames.OutputAudioRawFrame, _AUDIO, "num_frames"),
-    # An LLM's tools. `context` would be the whole conversation once more for each call.
+    # An LLM's tools.
     (60, frames.FunctionCallsStartedFrame, "function_calls"),
     (61, frames.FunctionCallInProgressFrame, f"{_CALL} arguments cancel_on_interruption group_id"),
     (62, frames.FunctionCallResultFrame, f"{_CALL} arguments result run_llm properties error"),

@@ -5,9 +5,10 @@ import sys
 import time
 
 import pytest
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.bus.messages import BusFrameMessage, BusJobRequestMessage
 from pipecat.frames import frames
-from pipecat.processors.aggregators.llm_context import LLMContext, LLMSpecificMessage
+from pipecat.processors.aggregators.llm_context import NOT_GIVEN, LLMContext, LLMSpecificMessage
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.anthropic.llm import AnthropicLLMService
 
@@ -108,6 +109,25 @@ def test_a_providers_message_is_told_apart_from_one_that_looks_like_it():
         LLMSpecificMessage(llm="x", message={"role": "user"}),
     ]
     assert crossed(carried(frames.LLMMessagesAppendFrame(messages))).frame.messages == messages
+
+
+async def look_up(params, kit: str) -> None:
+    """Say what a kit costs.
+
+    Args:
+        params: The call.
+        kit: Which kit.
+    """
+
+
+def test_tools_arrive_as_what_an_llm_is_told_without_what_runs_them():
+    hours = FunctionSchema("hours", "When we are open.", {}, [], handler=look_up)
+    arrived = crossed(carried(frames.LLMSetToolsFrame([look_up, hours]))).frame.tools
+    assert [tool.name for tool in arrived.standard_tools] == ["look_up", "hours"]
+    assert [*arrived.standard_tools[0].properties] == ["kit"]
+    assert [tool.handler for tool in arrived.standard_tools] == [None, None]
+    assert arrived.direct_functions == []
+    assert crossed(carried(frames.LLMSetToolsFrame(NOT_GIVEN))).frame.tools is NOT_GIVEN
 
 
 def test_a_message_of_conversation_is_a_copy():

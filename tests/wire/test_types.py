@@ -3,18 +3,22 @@
 import asyncio
 import dataclasses
 import inspect
+from hashlib import sha256
 
 import pytest
+from loguru import logger
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
-from pipecat.bus import messages, ui
+from pipecat.bus import BusFrameMessage, messages, ui
 from pipecat.frames import frames
 from pipecat.metrics import metrics
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMSpecificMessage
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.registry.types import WorkerRegistryEntry
 
 from pipecat_workers_cli.wire.fields import METRICS_BY_NUMBER
 from pipecat_workers_cli.wire.format import Codec
+from pipecat_workers_cli.wire.shapes import FORMAT
 from pipecat_workers_cli.wire.types import (
     FRAMES,
     MADE_AGAIN,
@@ -168,3 +172,42 @@ def test_a_probes_event_stays():
         assert arrived.frame.event is None
 
     asyncio.run(run())
+
+
+def test_what_stays_is_logged_once_a_type_and_louder_if_it_is_not_pipecats():
+    lines: list[tuple[str, str]] = []
+    sink = logger.add(
+        lambda line: lines.append((line.record["level"].name, line.record["message"])), level=0
+    )
+    try:
+        codec = Codec()
+        for _ in range(3):
+            codec.encode(carried(Shout("hello")))
+            codec.encode(carried(frames.EndFrame()))
+    finally:
+        logger.remove(sink)
+    assert [(level, text.split()[0]) for level, text in lines] == [
+        ("WARNING", "Shout"),
+        ("DEBUG", "EndFrame"),
+    ]
+    assert codec.refused == {"Shout": 3, "EndFrame": 3}
+
+
+def test_the_format_has_a_new_number_whenever_the_table_changes():
+    """If this fails, another release would misread what this one writes: count `FORMAT` up."""
+    table = [(row.number, row.cls.__name__, row.fields) for row, _ in ROWS]
+    assert (FORMAT, sha256(repr(table).encode()).hexdigest()[:16]) == (1, "6c0e7662d364de7d")
+
+
+def test_the_bytes_of_a_message_are_what_they_were():
+    """Positions count: a release that moved one would misread this one's messages."""
+    said = BusFrameMessage(
+        source="ann", frame=frames.LLMTextFrame("Hi"), direction=FrameDirection.DOWNSTREAM
+    )
+    assert (Codec().encode(said) or b"").hex(" ") == (
+        "92 01 96 01 a3 61 6e 6e c0 01 c0 97 17 c0 c3 a2 48 69 c0 c3 c3"
+    )
+    ended = messages.BusEndMessage(source="ann", reason="goodbye")
+    assert (Codec().encode(ended) or b"").hex(" ") == (
+        "92 01 94 06 a3 61 6e 6e c0 a7 67 6f 6f 64 62 79 65"
+    )
