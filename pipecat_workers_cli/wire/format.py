@@ -104,9 +104,9 @@ class Codec:
             (message,) = _values(_decode(data))
             return self._make(message)
         except msgspec.MsgspecError as error:
-            # The rest of the text may quote the message.
-            where = str(error).rpartition(" - at ")[2] if " - at " in str(error) else "its end"
-            raise Refused(f"no message of format {FORMAT}: wrong at {where[:80]}") from None
+            _, _, place = str(error).rpartition(" - at ")  # what stands before may quote it
+            where = f"wrong at {place[:80]}" if place.startswith("`") else "malformed or cut off"
+            raise Refused(f"no message of format {FORMAT}: {where}") from None
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise Refused(f"no message can be made of it: {type(error).__name__}") from None
 
