@@ -75,12 +75,11 @@ class Codec:
         if shape is None:
             return self._stays(type(message))
         values = list(shape.get(message))
-        if isinstance(message, BusFrameMessage):
-            frame = self._pack_frame(message.frame)
-            if frame is None:
-                return self._stays(type(message.frame))
-            values[-1] = frame
         try:
+            if isinstance(message, BusFrameMessage):
+                values[-1] = self._pack_frame(message.frame)
+                if values[-1] is None:
+                    return self._stays(type(message.frame))
             data = _encode(Envelope(shape.struct(*shape.pack(values))))
         except (TypeError, ValueError, OverflowError) as error:
             why = f"a {shape.cls.__name__} with a wrong value: {type(error).__name__}"

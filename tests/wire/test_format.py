@@ -187,6 +187,11 @@ def test_what_is_made_of_plain_values_crosses_as_plain_values():
     assert crossed(with_payload(value)).payload == {"value": {"word": ["word", 1.5]}}
 
 
+def test_tools_that_are_none_are_refused():
+    with pytest.raises(Refused, match="TypeError"):
+        Codec().encode(carried(frames.LLMSetToolsFrame(["look_up"])))
+
+
 def test_an_audio_frame_that_is_too_long_is_refused():
     with pytest.raises(Refused, match="audio"):
         Codec().encode(carried(frames.OutputAudioRawFrame(bytes(AUDIO_BYTES + 1), 16_000, 1)))
