@@ -48,7 +48,7 @@ from pipecat.frames.frames import (
     TextFrame,
 )
 
-from pipecat_workers_cli.buses.reading import BusReadingMessage
+from pipecat_workers_cli.wire.reading import BusReadingMessage
 
 
 class Kind(StrEnum):

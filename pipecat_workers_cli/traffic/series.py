@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Iterator
 
 from pipecat_workers_cli.buses.local import LocalBus
-from pipecat_workers_cli.buses.reading import BusReadingMessage
 from pipecat_workers_cli.traffic.ring import RingReader
+from pipecat_workers_cli.wire.reading import BusReadingMessage
 
 POINTS = 120  # kept of a series: two minutes at a reading a second, a wide terminal's line
 SERIES = 20  # in a call; who shows more than that shows nothing

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pipecat.services.llm_service import LLMService
 from pydantic import BaseModel, Field
 
-from pipecat_workers_cli.buses.reading import BusReadingMessage
+from pipecat_workers_cli.wire.reading import BusReadingMessage
 from pipecat_workers_cli.workers.controls import Controls
 from pipecat_workers_cli.workers.conversation import Conversing, OwnConversation
 from pipecat_workers_cli.workers.readings import Statistics

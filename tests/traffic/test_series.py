@@ -6,10 +6,10 @@ import pytest
 from pipecat.bus import BusActivateWorkerMessage
 
 from pipecat_workers_cli.buses.local import RECENT_MESSAGES, LocalBus
-from pipecat_workers_cli.buses.reading import BusReadingMessage
 from pipecat_workers_cli.traffic.kinds import Kind, kind_of
 from pipecat_workers_cli.traffic.series import POINTS, SERIES, SeriesLog
 from pipecat_workers_cli.traffic.tap import Tap
+from pipecat_workers_cli.wire.reading import BusReadingMessage
 
 
 def reading(value, *, source="controller", of="temperature", unit="°C"):

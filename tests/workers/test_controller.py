@@ -12,11 +12,11 @@ from pipecat.workers.base_worker import BaseWorker
 from pydantic import ValidationError
 
 from pipecat_workers_cli.buses.local import LocalBus
-from pipecat_workers_cli.buses.reading import BusReadingMessage
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.recipe.model import Rule
 from pipecat_workers_cli.services.providers import Persona
 from pipecat_workers_cli.services.scripted import ScriptedLLMService
+from pipecat_workers_cli.wire.reading import BusReadingMessage
 from pipecat_workers_cli.workers.controller import Controller, Options
 from pipecat_workers_cli.workers.jobs import JobsEnd
 from pipecat_workers_cli.workers.kinds import KINDS

@@ -1,0 +1,1 @@
+"""What a message of a call looks like between two processes."""
