@@ -1,6 +1,6 @@
 """What a shared engine's Network costs, beside the bare engine in the same run.
 
-    python benchmarks/network.py [redis ...] [--check] [--rounds 5] [--parcels 3000]
+    python benchmarks/network.py [redis ...] [--check] [--rounds 9] [--parcels 1500]
 
 This process and another send parcels of 400 bytes (some 20 ms of a call's speech are 700) over
 a server of their own: one there and back at a time, then as many as go one way, one after
@@ -35,7 +35,7 @@ from pipecat_workers_cli.buses.network import Network
 PARCEL = 400  # bytes
 AT_ONCE = 16
 SLOWEST_TRIP = 1.3  # times the bare engine's
-FEWEST_PARCELS = 0.9  # of the bare engine's a second
+FEWEST_PARCELS = 0.8  # of the bare engine's a second
 
 
 class Place(Protocol):
@@ -282,8 +282,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("engines", nargs="*", default=[*ENGINES], help=f"of {', '.join(ENGINES)}")
     parser.add_argument("--check", action="store_true", help="exit 1 beyond a limit")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--parcels", type=int, default=3000, help="a round")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--parcels", type=int, default=1500, help="a round")
     options = parser.parse_args()
 
     print("ms there and back; parcels a second one way; medians of the rounds")
