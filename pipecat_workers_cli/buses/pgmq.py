@@ -39,7 +39,7 @@ HEAR_WITHIN = 1.0  # seconds that a first notification may take
 KEEP_EVERY = 5.0  # seconds; an inbox is kept for six times as long
 SETTLED = 15.0  # seconds without a failure before others' inboxes are dropped, see `_keep_house`
 LEAVE_WITHIN = 1.0  # seconds
-TRIM_EVERY = 500  # parcels or offers by whose number a queue is cut to its size
+TRIM_EVERY = 100  # parcels or offers by whose number a queue is cut to its size
 SEND_AGAIN = 5  # times; each time an inbox has been dropped in the same millisecond
 
 
@@ -147,11 +147,13 @@ class PgmqNetwork:
 
     async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
         """Hold claims for `LEASE` seconds from now."""
-        parts = [_parts(claim.offer) for claim in claims]
-        ids, tokens = [number for number, _ in parts], [token for _, token in parts]
-        rows = await self._shared(sql.RENEW, ids, tokens, [c.number for c in claims], LEASE)
-        kept = {row[0] for row in rows}
-        return [claim for claim in claims if _parts(claim.offer)[0] not in kept]
+        if not claims:
+            return ()
+        ids, tokens = zip(*(_parts(claim.offer) for claim in claims), strict=True)
+        numbers = [claim.number for claim in claims]
+        kept = {tuple(row) for row in await self._shared(sql.RENEW, ids, tokens, numbers, LEASE)}
+        held = zip(ids, tokens, numbers, strict=True)
+        return [claim for claim, it in zip(claims, held, strict=True) if it not in kept]
 
     async def settle(self, claim: Claim) -> None:
         """Be done with an offer for good."""

@@ -139,22 +139,24 @@ RETURNING o.msg_id, o.read_ct, o.message->>'queue', o.message->>'token',
 """
 
 # A claim is known by how often its offer had been claimed: once another has it, none of these
-# three touches it. The token tells offers apart whose number the engine gave twice, which an
+# three touches it; nor once it was given back, which its time says. The token tells offers apart whose number the engine gave twice, which an
 # unlogged queue does after a crash.
 RENEW = """
 UPDATE {offers} o SET vt = clock_timestamp() + make_interval(secs => $4)
 FROM unnest($1::bigint[], $2::text[], $3::int[]) AS c (id, token, number)
 WHERE o.msg_id = c.id AND o.read_ct = c.number AND o.message->>'token' = c.token
-RETURNING o.msg_id
+AND o.vt > '-infinity'
+RETURNING c.id, c.token, c.number
 """
 
 SETTLE = """
-DELETE FROM {offers} WHERE msg_id = $1 AND message->>'token' = $2 AND read_ct = $3
+DELETE FROM {offers}
+WHERE msg_id = $1 AND message->>'token' = $2 AND read_ct = $3 AND vt > '-infinity'
 """
 
 GIVE_BACK = """
-UPDATE {offers} SET vt = clock_timestamp()
-WHERE msg_id = $1 AND message->>'token' = $2 AND read_ct = $3
+UPDATE {offers} SET vt = '-infinity'
+WHERE msg_id = $1 AND message->>'token' = $2 AND read_ct = $3 AND vt > '-infinity'
 RETURNING pg_notify($4, message->>'queue')
 """
 

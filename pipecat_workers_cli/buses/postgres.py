@@ -111,19 +111,18 @@ class Line:
         """Whether there is a connection, as far as is known."""
         return self._connection is not None and not self._connection.is_closed()
 
-    async def run(self, work: Callable[[Any], Awaitable[T]], *, within: float = ANSWER_WITHIN) -> T:
-        """Do something with the connection.
+    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Do something with the connection, within `ANSWER_WITHIN` all in all.
 
         Args:
             work: Given asyncpg's connection; has it to itself until it returns.
-            within: Seconds, waiting for one's turn and connecting included.
 
         Raises:
             BusDown: Postgres or the network failed.
             ConfigurationError: The URL is none.
         """
         try:
-            async with asyncio.timeout(within), self._turn:
+            async with asyncio.timeout(ANSWER_WITHIN), self._turn:
                 return await self._have_done(work)
         except FAILURES as error:
             raise failure(error, self._url) from error
@@ -136,6 +135,7 @@ class Line:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            task.add_done_callback(_heard)
             self.drop()
             raise
 
@@ -143,13 +143,7 @@ class Line:
         if self.connected:
             return self._connection
         self._connection = None
-        try:
-            connection = await asyncpg.connect(self._url, statement_cache_size=self.statements_kept)
-        except ValueError as error:  # its text may hold what was typed
-            raise ConfigurationError(
-                f"this is no URL of a Postgres ({type(error).__name__})",
-                mend="postgresql://user:password@host:5432/database, special characters as %40",
-            ) from None
+        connection = await open_connection(self._url, statement_cache_size=self.statements_kept)
         try:
             if self._on_connect is not None:
                 await self._on_connect(connection)
@@ -170,6 +164,30 @@ class Line:
         if self.connected:
             with suppress(*FAILURES):
                 await self._connection.close()
+
+
+def _heard(task: "asyncio.Future[Any]") -> None:
+    task.exception()  # or it would be logged as nobody's
+
+
+async def open_connection(url: str, **options: Any) -> Any:
+    """Connect to Postgres.
+
+    Args:
+        url: `postgresql://…`.
+        options: More that asyncpg's `connect` takes.
+
+    Raises:
+        ConfigurationError: The URL is none.
+        One of `FAILURES`: Postgres can't be reached or refuses.
+    """
+    try:
+        return await asyncpg.connect(url, **options)
+    except ValueError as error:  # its text may hold what was typed
+        raise ConfigurationError(
+            f"this is no URL of a Postgres ({type(error).__name__})",
+            mend="postgresql://user:password@host:5432/database, special characters as %40",
+        ) from None
 
 
 def failure(error: Exception, url: str) -> BusDown:
