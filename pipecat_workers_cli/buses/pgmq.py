@@ -36,6 +36,7 @@ T = TypeVar("T")
 LOOK_EVERY = 0.5  # seconds; the net below NOTIFY, and when an expired lease is seen
 LOOK_EVERY_DEAF = 0.05  # seconds; where no NOTIFY comes through
 HEAR_WITHIN = 1.0  # seconds that a first notification may take
+STATEMENTS_KEPT = 50  # prepared ones, for each connection; there are some fifteen
 KEEP_EVERY = 5.0  # seconds; an inbox is kept for six times as long
 SETTLED = 15.0  # seconds without a failure before others' inboxes are dropped, see `_keep_house`
 LEAVE_WITHIN = 1.0  # seconds
@@ -244,7 +245,6 @@ class PgmqNetwork:
         """
         bell = self._bells[self._inbox]
         await self._reading.run(lambda line: line.execute("SELECT 1"))
-        # By no prepared statement, which some poolers can't carry either.
         await self._sending.run(lambda line: line.execute(f"NOTIFY {self._inbox}"))
         try:
             async with asyncio.timeout(HEAR_WITHIN):
@@ -255,9 +255,10 @@ class PgmqNetwork:
                 f"everything waits up to {LOOK_EVERY_DEAF * 1000:.0f} ms longer "
                 "(a session pooler, or its own port, would be faster)"
             )
+        else:  # nothing stands in between
             for line in self._lines:
                 line.drop()
-                line.statements_kept = 0
+                line.statements_kept = STATEMENTS_KEPT
         await self._reading.run(lambda line: line.execute(sql.MAKE, self._inbox))
 
     @property

@@ -139,8 +139,8 @@ RETURNING o.msg_id, o.read_ct, o.message->>'queue', o.message->>'token',
 """
 
 # A claim is known by how often its offer had been claimed: once another has it, none of these
-# three touches it; nor once it was given back, which its time says. The token tells offers apart whose number the engine gave twice, which an
-# unlogged queue does after a crash.
+# three touches it; nor once it was given back, which its time says. The token tells offers
+# apart whose number the engine gave twice, which an unlogged queue does after a crash.
 RENEW = """
 UPDATE {offers} o SET vt = clock_timestamp() + make_interval(secs => $4)
 FROM unnest($1::bigint[], $2::text[], $3::int[]) AS c (id, token, number)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -15,7 +15,6 @@ from pipecat_workers_cli.errors import ConfigurationError
 
 T = TypeVar("T")
 
-STATEMENTS_KEPT = 100  # prepared ones, for a connection; asyncpg's own figure
 FAILURES = (
     OSError,  # a timeout is one, too
     asyncpg.PostgresError,
@@ -24,25 +23,17 @@ FAILURES = (
 )
 """What asyncpg raises when it can't get a statement answered."""
 
-_HELD_UP = "wait until it serves again"
-_UNREACHABLE = (
-    "no Postgres can be reached at {place}",
-    "start it, or check host and port in --bus",
-)
-_WHY: tuple[tuple[type[Exception] | tuple[type[Exception], ...], tuple[str, str]], ...] = (
+_LOST = ("the connection to Postgres at {place} is lost", "wait until it serves again")
+_WHY: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str, str]] = (
     (
         asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password is one
-        (
-            "Postgres at {place} refused the user or the password",
-            "check both in --bus, and pg_hba.conf there",
-        ),
+        "Postgres at {place} refused the user or the password",
+        "check both in --bus, and pg_hba.conf there",
     ),
     (
         asyncpg.InvalidCatalogNameError,
-        (
-            "Postgres at {place} has no such database",
-            "create it there, or name another in --bus",
-        ),
+        "there is no such database: {place}",
+        "create it, or name another in --bus",
     ),
     (
         (
@@ -50,33 +41,40 @@ _WHY: tuple[tuple[type[Exception] | tuple[type[Exception], ...], tuple[str, str]
             asyncpg.UndefinedTableError,
             asyncpg.UndefinedFunctionError,
         ),
-        ("PGMQ is not installed in Postgres at {place}", "pmw bus init --bus postgresql://…"),
+        "PGMQ is not installed in the database {place}",
+        "pmw bus init --bus postgresql://…",
     ),
     (
         asyncpg.InsufficientPrivilegeError,
-        (
-            "Postgres at {place} does not let this user work with PGMQ",
-            "grant usage and create on schema pgmq, and select, insert, delete on pgmq.meta",
-        ),
+        "Postgres at {place} does not let this user work with PGMQ",
+        "grant it usage, create on schema pgmq and select, insert, delete on pgmq.meta",
     ),
     (
         asyncpg.TooManyConnectionsError,
-        ("Postgres at {place} has no connection left", "raise max_connections there"),
+        "Postgres at {place} has no connection left",
+        "raise max_connections there; a process takes three",
     ),
-    (asyncpg.OperatorInterventionError, ("Postgres at {place} starts or stops", _HELD_UP)),
-    (asyncpg.PostgresError, ("Postgres at {place} failed ({error})", "see its log")),
-    (TimeoutError, ("Postgres at {place} did not answer in time", "see whether it is overloaded")),
+    ((asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError), *_LOST),
+    (asyncpg.PostgresError, "Postgres at {place} failed ({error})", "see its log"),
+    (TimeoutError, "Postgres at {place} did not answer in time", "check the network to it"),
     (
         socket.gaierror,
-        ("no host is known by the name in {place}", "check it in --bus, and the DNS"),
+        "no host is known by the name in {place}",
+        "check it in --bus, and the DNS",
     ),
     (
         ssl.SSLError,
-        ("no TLS with Postgres at {place}", "check sslmode and the certificates in --bus"),
+        "no TLS with Postgres at {place}",
+        "check sslmode and the certificates in --bus",
     ),
-    (OSError, _UNREACHABLE),
-    (Exception, ("the connection to Postgres at {place} is lost", _HELD_UP)),
+    (
+        OSError,
+        "no Postgres can be reached at {place}",
+        "start it, or check host and port in --bus",
+    ),
+    (Exception, *_LOST),
 )
+"""What an error means, the narrower before the wider."""
 
 
 class Line:
@@ -87,8 +85,8 @@ class Line:
     for an engine that is dead.
 
     Attributes:
-        statements_kept: How many prepared statements a new connection keeps; a pooler that
-            gives each transaction to another server wants none.
+        statements_kept: How many prepared statements a new connection keeps. None at first:
+            a pooler that gives each transaction to another server can't carry them.
     """
 
     def __init__(
@@ -104,7 +102,7 @@ class Line:
         self._on_connect = on_connect
         self._connection: Any = None
         self._turn = asyncio.Lock()
-        self.statements_kept = STATEMENTS_KEPT
+        self.statements_kept = 0
 
     @property
     def connected(self) -> bool:
@@ -167,7 +165,8 @@ class Line:
 
 
 def _heard(task: "asyncio.Future[Any]") -> None:
-    task.exception()  # or it would be logged as nobody's
+    if not task.cancelled():
+        task.exception()  # or it would be logged as nobody's
 
 
 async def open_connection(url: str, **options: Any) -> Any:
@@ -197,7 +196,7 @@ def failure(error: Exception, url: str) -> BusDown:
         error: One of `FAILURES`.
         url: Where it happened.
     """
-    what, mend = next(told for kind, told in _WHY if isinstance(error, kind))
+    what, mend = next((what, mend) for kind, what, mend in _WHY if isinstance(error, kind))
     return BusDown(what.format(place=place(url), error=type(error).__name__), mend=mend)
 
 

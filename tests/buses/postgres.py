@@ -25,8 +25,10 @@ class PostgresServer:
 
     def __init__(self, folder: Path) -> None:
         # Not in pytest's folder, which each run closes again to the user that Postgres runs as.
-        self._folder = TemporaryDirectory(prefix="pmw_postgres_")
-        self._cluster = Cluster(Path(self._folder.name), cleanup_mode=None)
+        self._kept = TemporaryDirectory(prefix="pmw_postgres_")
+        self.folder = Path(self._kept.name)
+        self.database = DATABASE
+        self._cluster = Cluster(self.folder, cleanup_mode=None)
         self._runs = False
         self._processes: list[psutil.Process] = []
         self.url = ""
@@ -51,6 +53,14 @@ class PostgresServer:
             self._cluster.stop()
             self._runs = False
 
+    def kill(self) -> None:
+        """Let it crash, which empties unlogged tables when it runs again."""
+        self.freeze()
+        self._signal(signal.SIGKILL)
+        psutil.wait_procs(self._processes, timeout=5)
+        self._processes = []
+        self._runs = False
+
     def freeze(self) -> None:
         postmaster = psutil.Process(self._cluster.get_pid())
         self._processes = [postmaster, *postmaster.children(recursive=True)]
@@ -70,6 +80,10 @@ class PostgresServer:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+    @property
+    def socket(self) -> str:
+        return str(self.folder / ".s.PGSQL.5432")
 
     def stored(self, channel: str) -> set[str]:
         prefix = Names.of(channel).prefix
