@@ -5,7 +5,8 @@ that none of the three waits for another. Everything lives in unlogged queues, w
 that crashes empties; that is as much as calls that are going on can use of them.
 
 The least rights that work: usage and create on schema `pgmq`, and select, insert, delete on
-`pgmq.meta`. All processes of a channel use one role, for only its owner may drop a queue.
+`pgmq.meta`. All processes of a channel use one role, for only its owner may drop a queue. Before
+PGMQ 1.6 each queue becomes part of the extension, which that role has to own, too.
 """
 
 import asyncio

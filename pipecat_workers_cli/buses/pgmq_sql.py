@@ -51,7 +51,8 @@ class Names:
 
 
 MAKE = "SELECT pgmq.create_unlogged($1::text)"
-DROP = "SELECT pgmq.drop_queue($1::text)"
+# PGMQ 1.5 fails to drop what isn't there.
+DROP = "SELECT pgmq.drop_queue(queue_name) FROM pgmq.meta WHERE queue_name = $1"
 ALONE = "SELECT pg_advisory_xact_lock(hashtext($1))"  # two who make one queue fail on PGMQ 1.5
 
 # Dropping a queue takes away what `meta` says of it in the same transaction, so only a drop

@@ -47,7 +47,8 @@ _WHY: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str, str]] =
     (
         asyncpg.InsufficientPrivilegeError,
         "Postgres at {place} does not let this user work with PGMQ",
-        "grant it usage, create on schema pgmq and select, insert, delete on pgmq.meta",
+        "grant it usage, create on schema pgmq and select, insert, delete on pgmq.meta; "
+        "before PGMQ 1.6 it must own the extension, too",
     ),
     (
         asyncpg.TooManyConnectionsError,

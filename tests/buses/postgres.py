@@ -90,6 +90,16 @@ class PostgresServer:
         queues = {row[0] for row in self.ask("SELECT queue_name FROM pgmq.meta")}
         return {queue for queue in queues if queue.startswith(prefix)}
 
+    def offer_extension(self, folder: Path, sql: str) -> None:
+        """Let `CREATE EXTENSION pgmq` run a file of this text, as version 1.5.1."""
+        extensions = folder / "extension"
+        extensions.mkdir()
+        control = "default_version = '1.5.1'\nschema = 'pgmq'\nrelocatable = false\n"
+        (extensions / "pgmq.control").write_text(control)
+        (extensions / "pgmq--1.5.1.sql").write_text(sql)
+        self.ask(f"ALTER SYSTEM SET extension_control_path = '{folder}'")
+        self.ask("SELECT pg_reload_conf()")
+
     def ask(self, statement: str, *, database: str = DATABASE) -> list[tuple[Any, ...]]:
         """Do one statement as the superuser, over a connection that nothing of ours uses."""
         where = make_conninfo(self._cluster.get_uri(database=database), connect_timeout=5)

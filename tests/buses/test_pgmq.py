@@ -4,10 +4,11 @@ import asyncio
 import re
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from loguru import logger
-from pgmq.install import get_embedded_install_sql
 
 from pipecat_workers_cli.buses.network import BusDown
 from pipecat_workers_cli.buses.pgmq import PgmqNetwork, open_network
@@ -163,21 +164,30 @@ async def test_pgmq_is_installed_once_and_says_its_version(server, channel, data
     assert await install(url) == "1.13.0"
 
 
-async def test_what_pgmq_1_5_lacks_is_not_missed(server, channel, database):
-    # It has no column last_read_at, takes no lock when queues are made and dropped, and knows
-    # neither topics nor throttled notifications.
-    sql = get_embedded_install_sql()
-    sql = re.sub(r"\n *last_read_at TIMESTAMP WITH TIME ZONE,", "", sql)
-    sql = sql.replace("PERFORM pgmq.acquire_queue_lock(queue_name);", "")
-    database(sql)
-    database("DROP FUNCTION pgmq.acquire_queue_lock")
-    database("DROP TABLE pgmq.topic_bindings, pgmq.notify_insert_throttle CASCADE")
+@pytest.fixture
+def old_pgmq(server, database):
+    """Lets the database have the extension as it was in version 1.5.1."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # Postgres may run as another user
+        server.offer_extension(Path(folder), Path(__file__).with_name("pgmq_1_5.sql").read_text())
+        yield
+        server.ask("ALTER SYSTEM RESET extension_control_path")
+        server.ask("SELECT pg_reload_conf()")
+
+
+async def test_pgmq_1_5_as_an_extension_is_enough(server, channel, database, old_pgmq, hasten):
+    hasten(INBOX_KEPT=0.3, KEEP_EVERY=0.1, SETTLED=0.2)
     url = url_of(server, database=channel)
-    assert await everything(url, "test") == (1, 2, 1)
+    assert await install(url) == "1.5.1"
+    await crashed(url, "new")
     async with AsyncExitStack() as stack:  # all at once, on a channel that isn't there yet
-        entering = [stack.enter_async_context(open_network(url, channel="x")) for _ in range(8)]
+        entering = [stack.enter_async_context(open_network(url, channel="new")) for _ in range(8)]
         networks = await asyncio.gather(*entering)
         await asyncio.gather(*(network.present("host") for network in networks))
+        inboxes = "SELECT count(*) FROM pgmq.meta WHERE queue_name LIKE '%_in_%'"
+        await until_true(lambda: database(inboxes) == [(8,)])
+    assert await everything(url, "new") == (1, 2, 1)
+    assert database(inboxes) == [(0,)]
 
 
 @pytest.fixture
