@@ -62,6 +62,7 @@ class Requests:
             protocol=2,  # the third brings notices of maintenance, which Valkey doesn't know
             socket_timeout=None,  # `ask` sees to it, for a whole request
             socket_connect_timeout=ANSWER_WITHIN,
+            socket_keepalive=True,  # one that idles may be cut off silently on the way
         )
         try:
             self._pool.make_connection()
@@ -175,7 +176,7 @@ _CAUSES = (  # from the special to the general: the first that fits is told
         exceptions.NoPermissionError,
         PmwError,
         "the user at {place} may not do all that is needed",
-        "grant it @read, @write, @stream, @sortedset, @hash, @scripting and @connection on ~pmw:*",
+        "let it do that: ACL SETUSER name ~pmw:* +@read +@write +@scripting +@connection +time",
     ),
     _Cause(
         exceptions.OutOfMemoryError,
@@ -229,7 +230,7 @@ _CAUSES = (  # from the special to the general: the first that fits is told
         (exceptions.TimeoutError, TimeoutError),
         BusDown,
         "{place} does not answer",
-        "see whether it runs and the network lets you through",
+        "see whether it runs, the network lets you through, and TLS is right",
     ),
     _Cause(
         (exceptions.ConnectionError, OSError),
@@ -245,6 +246,8 @@ def _translate(error: Exception, place: str) -> PmwError:
     chain: list[BaseException] = [error]
     while following := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(following)
+    if "ACL failure in script" in str(error):  # has no class of its own
+        chain = [exceptions.NoPermissionError()]
     for cause in _CAUSES:
         if any(isinstance(link, cause.kinds) for link in chain):
             return cause.error(cause.what.format(place=place), mend=cause.mend)

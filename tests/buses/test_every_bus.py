@@ -7,7 +7,7 @@ from asyncio.subprocess import PIPE
 from contextlib import suppress
 
 from pipecat_workers_cli.buses.network import BusDown, Claim
-from tests.buses.waiting import received, until_it_gives, until_it_works
+from tests.buses.asking import received, until_it_gives, until_it_works
 
 # --- inboxes
 

@@ -6,26 +6,7 @@ import time
 import pytest
 
 from pipecat_workers_cli.buses.network import ANSWER_WITHIN, BusDown, Claim
-from tests.buses.waiting import received, until_it_gives, until_it_works
-
-NOBODYS = Claim("work", "1-1", b"", 1)
-
-
-def every_method(network):
-    """A call of each."""
-    return {
-        "send": lambda: network.send({network.address: b"note"}),
-        "receive": network.receive,
-        "offer": lambda: network.offer("elsewhere", b""),
-        "withdraw": lambda: network.withdraw("elsewhere", "1-1"),
-        "claim": lambda: network.claim(["work"], most=1),
-        "renew": lambda: network.renew([NOBODYS]),
-        "settle": lambda: network.settle(NOBODYS),
-        "give_back": lambda: network.give_back(NOBODYS),
-        "announce": lambda: network.announce("host", "a", b"", ttl=1),
-        "take_leave": lambda: network.take_leave("host", "a"),
-        "present": lambda: network.present("host"),
-    }
+from tests.buses.asking import every_method, received, until_it_gives, until_it_works
 
 
 async def assert_all_fail(network, *, within):

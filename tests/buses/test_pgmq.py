@@ -15,8 +15,8 @@ from pipecat_workers_cli.buses.pgmq import PgmqNetwork, open_network
 from pipecat_workers_cli.buses.pgmq_install import install
 from pipecat_workers_cli.buses.pgmq_sql import Names
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from tests.buses.asking import received, until_it_works, until_true
 from tests.buses.relay import EXECUTE, QUERY, open_relay
-from tests.buses.waiting import received, until_it_works, until_true
 
 
 @pytest.fixture(params=["pgmq"])

@@ -1,9 +1,28 @@
-"""How tests wait for an engine."""
+"""How tests ask an engine: by every method, until it works, until it gives."""
 
 import asyncio
 import time
 
-from pipecat_workers_cli.buses.network import BusDown
+from pipecat_workers_cli.buses.network import BusDown, Claim
+
+NOBODYS = Claim("work", "1-1", b"", 1)
+
+
+def every_method(network):
+    """A call of each."""
+    return {
+        "send": lambda: network.send({network.address: b"note"}),
+        "receive": network.receive,
+        "offer": lambda: network.offer("elsewhere", b""),
+        "withdraw": lambda: network.withdraw("elsewhere", "1-1"),
+        "claim": lambda: network.claim(["work"], most=1),
+        "renew": lambda: network.renew([NOBODYS]),
+        "settle": lambda: network.settle(NOBODYS),
+        "give_back": lambda: network.give_back(NOBODYS),
+        "announce": lambda: network.announce("host", "a", b"", ttl=1),
+        "take_leave": lambda: network.take_leave("host", "a"),
+        "present": lambda: network.present("host"),
+    }
 
 
 async def received(network, expected=1):
