@@ -10,6 +10,7 @@ PGMQ 1.6 each queue becomes part of the extension, which that role has to own, t
 """
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -34,10 +35,13 @@ from pipecat_workers_cli.buses.postgres import Line, place
 
 T = TypeVar("T")
 
+ADDRESS = re.compile("[0-9a-f]{14}")
+"""What may be put into a statement; others are asked for in `pgmq.meta`."""
+
 LOOK_EVERY = 0.5  # seconds; the net below NOTIFY, and when an expired lease is seen
 LOOK_EVERY_DEAF = 0.05  # seconds; where no NOTIFY comes through
 HEAR_WITHIN = 1.0  # seconds that a first notification may take
-STATEMENTS_KEPT = 50  # prepared ones, for each connection; there are some fifteen
+STATEMENTS_KEPT = 200  # prepared ones, for each connection: one for each process it sends to
 KEEP_EVERY = 5.0  # seconds; an inbox is kept for six times as long
 SETTLED = 15.0  # seconds without a failure before others' inboxes are dropped, see `_keep_house`
 LEAVE_WITHIN = 1.0  # seconds
@@ -59,7 +63,7 @@ class PgmqNetwork:
             url: `postgresql://…`, as asyncpg takes it.
             channel: The application's name on a shared Postgres.
         """
-        self.address = secrets.token_hex(7)
+        self.address = secrets.token_hex(7)  # see ADDRESS
         self._url = url
         self._names = sql.Names.of(channel)
         self._inbox = f"{self._names.inboxes}{self.address}"
@@ -81,19 +85,35 @@ class PgmqNetwork:
     async def send(self, parcels: Mapping[str, bytes]) -> Collection[str]:
         """Put a parcel into each inbox that is there, by one statement."""
         queues = {f"{self._names.inboxes}{address}": address for address in parcels}
-        bodies = list(parcels.values())
-
-        async def put(line: Any) -> Sequence[Any]:
-            for _ in range(SEND_AGAIN):
-                with suppress(asyncpg.UndefinedTableError):
-                    return await line.fetch(sql.SEND, list(queues), bodies)
-            return await line.fetch(sql.SEND, list(queues), bodies)
-
-        numbers = {row[0]: row[1] for row in await self._sending.run(put)}
+        if len(parcels) == 1 and all(map(ADDRESS.fullmatch, parcels)):
+            ((queue, parcel),) = zip(queues, parcels.values(), strict=True)
+            numbers = await self._send_one(queue, parcel)
+        else:
+            numbers = await self._send_all(list(queues), list(parcels.values()))
         for queue, number in numbers.items():
             if number % TRIM_EVERY == 0:
                 await self._trim(queue, number)
         return [address for queue, address in queues.items() if queue not in numbers]
+
+    async def _send_one(self, queue: str, parcel: bytes) -> Mapping[str, int]:
+        statement = sql.SEND_ONE.format(inbox=sql.table(queue))
+
+        async def put(line: Any) -> Sequence[Any]:
+            try:
+                return await line.fetch(statement, queue, parcel)
+            except asyncpg.UndefinedTableError:
+                return []
+
+        return {row[0]: row[1] for row in await self._sending.run(put)}
+
+    async def _send_all(self, queues: list[str], parcels: list[bytes]) -> Mapping[str, int]:
+        async def put(line: Any) -> Sequence[Any]:
+            for _ in range(SEND_AGAIN):
+                with suppress(asyncpg.UndefinedTableError):
+                    return await line.fetch(sql.SEND, queues, parcels)
+            return await line.fetch(sql.SEND, queues, parcels)
+
+        return {row[0]: row[1] for row in await self._sending.run(put)}
 
     async def _trim(self, queue: str, number: int) -> None:
         statement = sql.TRIM_INBOX.format(inbox=sql.table(queue))

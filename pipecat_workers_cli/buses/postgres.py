@@ -128,13 +128,11 @@ class Line:
 
     async def _have_done(self, work: Callable[[Any], Awaitable[T]]) -> T:
         connection = await self._connected()
-        # asyncpg answers a cancellation with a second connection, to ask for the statement's
-        # end, and waits for both. So it is never told.
-        task = asyncio.ensure_future(work(connection))
         try:
-            return await asyncio.shield(task)
+            return await work(connection)
         except asyncio.CancelledError:
-            task.add_done_callback(_heard)
+            # asyncpg is about to open a second connection, to ask for the statement's end, and
+            # would wait for both. A connection that is dropped at once doesn't.
             self.drop()
             raise
 
@@ -163,11 +161,6 @@ class Line:
         if self.connected:
             with suppress(*FAILURES):
                 await self._connection.close()
-
-
-def _heard(task: "asyncio.Future[Any]") -> None:
-    if not task.cancelled():
-        task.exception()  # or it would be logged as nobody's
 
 
 async def open_connection(url: str, **options: Any) -> Any:
