@@ -21,7 +21,8 @@ from redis.asyncio.connection import AbstractConnection, parse_url
 from pipecat_workers_cli.buses.network import ANSWER_WITHIN, BusDown
 from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
 
-LEAVE_WITHIN = 1.0  # seconds for the last request and for closing
+LEAVE_WITHIN = 1.0  # seconds for the last request
+CLOSE_WITHIN = 0.5  # seconds; TLS says goodbye, which a dead server never answers
 URL_OPTIONS = (
     "db",
     "ssl_ca_certs",
@@ -115,14 +116,16 @@ class Requests:
         """Send the last commands if the server is there, and close all connections.
 
         Args:
-            last: Nobody waits for the answers for over `LEAVE_WITHIN`, nor misses them.
+            last: What they answer is not told; nobody waits for it over `LEAVE_WITHIN`.
         """
-        with suppress(TimeoutError, PmwError):
-            async with asyncio.timeout(LEAVE_WITHIN):
-                await self.ask(*last)
-        with suppress(TimeoutError, exceptions.RedisError, OSError):
-            async with asyncio.timeout(LEAVE_WITHIN):
-                await self._pool.disconnect()
+        try:
+            with suppress(TimeoutError, PmwError):
+                async with asyncio.timeout(LEAVE_WITHIN):
+                    await self.ask(*last)
+        finally:
+            with suppress(TimeoutError, exceptions.RedisError, OSError):
+                async with asyncio.timeout(CLOSE_WITHIN):
+                    await self._pool.disconnect()
 
 
 async def _round_trip(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
@@ -240,13 +243,18 @@ _CAUSES = (  # from the special to the general: the first that fits is told
     ),
 )
 
+_DENIED_IN_A_SCRIPT = (  # which redis-py knows no class for
+    "ACL failure in script",
+    "The user executing the script can't",  # Redis 7.0
+)
+
 
 def _translate(error: Exception, place: str) -> PmwError:
     """Say in our words what a request failed of; redis-py hides the cause at times."""
     chain: list[BaseException] = [error]
     while following := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(following)
-    if "ACL failure in script" in str(error):  # has no class of its own
+    if str(error).startswith(_DENIED_IN_A_SCRIPT):
         chain = [exceptions.NoPermissionError()]
     for cause in _CAUSES:
         if any(isinstance(link, cause.kinds) for link in chain):

@@ -194,6 +194,28 @@ async def test_a_renewed_lease_is_kept_and_another_is_lost_in_time(hasten, join)
     renewing.cancel()
 
 
+async def test_an_expired_claim_is_found_behind_many_that_are_held(hasten, join):
+    hasten(LEASE=0.5)
+    holder, dead, other = await join(), await join(), await join()
+    for _ in range(40):
+        await holder.offer("work", b"held")
+    held = []
+    while len(held) < 40:
+        held += await holder.claim(["work"], most=40 - len(held))
+    await holder.offer("work", b"expired")
+    await dead.claim(["work"], most=1)
+
+    async def renew():
+        while True:
+            await holder.renew(held)
+            await asyncio.sleep(0.1)
+
+    renewing = asyncio.create_task(renew())
+    (found,) = await until_it_gives(other.claim, ["work"], most=1)
+    assert found.body == b"expired"
+    renewing.cancel()
+
+
 async def test_who_lost_a_claim_can_do_nothing_about_it(hasten, join):
     hasten(LEASE=0.3, WAIT_FOR_NEWS=0.2)
     late, holder = await join(), await join()
