@@ -24,6 +24,10 @@ FAILURES = (
 """What asyncpg raises when it can't get a statement answered."""
 
 _LOST = ("the connection to Postgres at {place} is lost", "wait until it serves again")
+_NOBODY_THERE = (
+    "no Postgres can be reached at {place}",
+    "start it, or check host and port in --bus",
+)
 _WHY: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str, str]] = (
     (
         asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password is one
@@ -64,15 +68,15 @@ _WHY: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str, str]] =
         "check it in --bus, and the DNS",
     ),
     (
-        ssl.SSLError,
-        "no TLS with Postgres at {place}",
-        "check sslmode and the certificates in --bus",
+        (ConnectionRefusedError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError),
+        *_NOBODY_THERE,
     ),
     (
-        OSError,
-        "no Postgres can be reached at {place}",
-        "start it, or check host and port in --bus",
+        (ssl.SSLError, ConnectionError),  # the latter is asyncpg's own, for TLS that is refused
+        "no connection with TLS to Postgres at {place}",
+        "see whether it runs, and check sslmode and the certificates in --bus",
     ),
+    (OSError, *_NOBODY_THERE),
     (Exception, *_LOST),
 )
 """What an error means, the narrower before the wider."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 NOTIFICATION = b"A"  # from the server
 PARSE, EXECUTE, QUERY = b"P", b"E", b"Q"  # from the client
+ASKS_FOR_TLS = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
 class Relay:
@@ -28,8 +29,10 @@ class Relay:
     async def serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         server, there = await asyncio.open_unix_connection(self._path)
         try:
-            # The first message has no type.
-            there.write(await _message(client))
+            # The first message has no type. There is no TLS here, whoever asks for it.
+            while (first := await _message(client)) == ASKS_FOR_TLS:
+                back.write(b"N")
+            there.write(first)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._carry(client, there, self._from_client))
                 both.create_task(self._carry(server, back, self._from_server))
@@ -68,7 +71,7 @@ async def open_relay(server, *, notifications: bool = True) -> AsyncGenerator[Re
     relay = Relay(server.socket, notifications=notifications)
     listener = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
     host, port = listener.sockets[0].getsockname()
-    relay.url = f"postgresql://postgres@{host}:{port}/{server.database}?sslmode=disable"
+    relay.url = f"postgresql://postgres@{host}:{port}/{server.database}"
     try:
         yield relay
     finally:

@@ -253,6 +253,13 @@ async def test_an_unknown_database_is_said(server):
     assert "s3cret" not in failed.value.what
 
 
+async def test_tls_that_was_asked_for_and_is_not_there_is_said(server):
+    async with open_relay(server) as relay:
+        with pytest.raises(PmwError, match="no connection with TLS"):
+            async with open_network(f"{relay.url}?sslmode=require", channel="test"):
+                pass
+
+
 async def test_a_wrong_password_is_said(server, role):
     folder = server.folder
     rules = (folder / "pg_hba.conf").read_text()
