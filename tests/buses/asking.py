@@ -52,3 +52,12 @@ async def until_it_works(method, *args):
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.02)
+
+
+async def until_true(condition):
+    """Look again for ten seconds."""
+    async with asyncio.timeout(10):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.05)

