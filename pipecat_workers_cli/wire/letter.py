@@ -25,15 +25,17 @@ class Letter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
     Attributes:
         call: The call it belongs to.
-        worker: Who says it; empty for a process itself.
+        worker: Whom it is about: who says it, or to whom its process is told it.
         epoch: By which claim of that worker; what an earlier one still says is out of date.
-        body: The message, as `Codec.encode` returns it.
+        body: The message, as `Codec.encode` returns it, or the notice.
+        notice: Whether it is a notice, which concerns the worker and is no message to it.
     """
 
     call: Annotated[str, Meta(max_length=CALL)]
     worker: Annotated[str, Meta(max_length=NAME)]
     epoch: Count
     body: Annotated[bytes, Meta(max_length=MESSAGE_BYTES)]
+    notice: bool = False
 
 
 class Parcel(
@@ -48,13 +50,11 @@ class Parcel(
 
     Attributes:
         sender: The address of the process that sends it.
-        session: A random number of that process; a new one means that it began anew.
         seq: How many parcels it sent to this address before.
         letters: What is in it, oldest first.
     """
 
     sender: Annotated[str, Meta(max_length=NAME)]
-    session: Count
     seq: Count
     letters: Annotated[Sequence[Letter], Meta(max_length=PARCEL_LETTERS)]
 

@@ -22,7 +22,7 @@ END = 6  # the number of BusEndMessage
 
 
 def parcel_of(*bodies):
-    return Parcel("host-1", 1, 0, [Letter("c1", "ann", 1, body) for body in bodies])
+    return Parcel("host-1", 1, [Letter("c1", "ann", 1, body) for body in bodies])
 
 
 MESSAGES = [Codec().encode(one) or b"" for one in some_messages()]
