@@ -1,0 +1,315 @@
+"""A process's post: letters go out in parcels, come in once and in order, and never block.
+
+One `Post` a process, over one `Network`. Whoever sends only queues: a dead engine holds up
+nobody. A task sends what waits, everything for one inbox in one parcel, so that under load
+parcels grow instead of their number; when the engine fails, it sends the same again, and
+whoever receives drops what it has had already.
+"""
+
+import asyncio
+import random
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+from loguru import logger
+
+from pipecat_workers_cli.buses.network import Network
+from pipecat_workers_cli.buses.outbox import ASK_AGAIN, Outbox
+from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.wire.letter import Letter
+from pipecat_workers_cli.wire.letter import decode as decode_parcel
+from pipecat_workers_cli.wire.limits import Refused
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.05, 0.8  # seconds; doubled in between, with jitter
+ALIVE_EVERY = 0.7  # seconds between signs of life
+KNOWN_SENDERS = 10_000
+REASONS = 100  # kept apart in counts and told once each
+LAST_WORDS = 1.0  # seconds in which what waits is sent still, when a process leaves
+SIGN_OF_LIFE = ""
+"""The call of a letter that is for none."""
+
+Take = Callable[[str, Letter], None]
+"""Is given a sender's address and what it sent for a call; must not block."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened since the process began.
+
+    Attributes:
+        sent: Letters that the engine has.
+        taken: Letters that came for a call.
+        twice: Parcels that came again and were dropped.
+        shed: Letters with audio, dropped because their inbox took too few.
+        lost: Other letters, dropped for that or because nobody was there any more.
+        failures: How often the engine could not be reached after it could.
+        refused: Parcels and letters that were dropped on arrival, by why.
+    """
+
+    sent: int = 0
+    taken: int = 0
+    twice: int = 0
+    shed: int = 0
+    lost: int = 0
+    failures: int = 0
+    refused: Counter[str] = field(default_factory=Counter[str])
+
+
+class Post:
+    """Sends and takes letters for all calls of this process.
+
+    Attributes:
+        network: What it goes over.
+        counts: What happened until now.
+        failure: Why the engine can't be reached now; None while it can.
+    """
+
+    def __init__(self, network: Network) -> None:
+        """Begin with nothing to send; `open_post` also runs it."""
+        self.network = network
+        self.counts = Counts()
+        self.failure: str | None = None
+        self._outboxes: dict[str, Outbox] = {}
+        self._takers: dict[tuple[str, str], Take] = {}
+        self._peers: Counter[str] = Counter()
+        self._heard_at: dict[str, float] = {}
+        self._last_from: OrderedDict[str, int] = OrderedDict()
+        self._news = asyncio.Event()
+        self._progress = asyncio.Condition()
+        self._told: set[str] = set()
+
+    @property
+    def address(self) -> str:
+        """Where letters to this process are sent."""
+        return self.network.address
+
+    def send(self, to: str, letter: Letter, *, audio: bool = False) -> None:
+        """Queue a letter.
+
+        Args:
+            to: Whose inbox.
+            letter: What to send.
+            audio: Whether it is sound, which is dropped first where too much waits.
+        """
+        outbox = self._outboxes.get(to)
+        if outbox is None:
+            outbox = self._outboxes[to] = Outbox(self.address)
+        dropped = outbox.add(letter, audio=audio)
+        self.counts.shed += dropped.audio
+        if dropped.others:
+            self._lose(dropped.others, "too many letters wait for an inbox that takes none")
+        self._news.set()
+
+    async def sent(self, to: str, *, within: float) -> bool:
+        """Wait until the engine has all that was queued for an inbox.
+
+        Args:
+            to: Whose inbox.
+            within: Seconds to wait at most.
+
+        Returns:
+            Whether it has.
+        """
+        return await self._until(lambda: not self._outboxes.get(to), within)
+
+    async def _until(self, done: Callable[[], bool], within: float) -> bool:
+        try:
+            async with asyncio.timeout(within), self._progress:
+                await self._progress.wait_for(done)
+        except TimeoutError:
+            return False
+        return True
+
+    async def flush(self) -> None:
+        """Wait until the engine has all that was queued, if that takes no more than a moment."""
+        if self.failure is None:
+            await self._until(lambda: not any(self._outboxes.values()), LAST_WORDS)
+
+    @contextmanager
+    def taking(self, call: str, workers: Collection[str], take: Take) -> Generator[None]:
+        """Have `take` given the letters about workers of a call while the block lasts."""
+        for worker in workers:
+            self._takers[call, worker] = take
+        try:
+            yield
+        finally:
+            for worker in workers:
+                if self._takers.get((call, worker)) is take:  # not of one who came after
+                    del self._takers[call, worker]
+
+    @contextmanager
+    def keeping(self, peer: str) -> Generator[None]:
+        """Exchange signs of life with a process while the block lasts."""
+        if not self._peers[peer]:
+            self._heard_at[peer] = asyncio.get_running_loop().time()
+        self._peers[peer] += 1
+        try:
+            yield
+        finally:
+            self._peers[peer] -= 1
+            if not self._peers[peer]:
+                del self._peers[peer], self._heard_at[peer]
+
+    def silent_for(self, peer: str) -> float:
+        """Return the seconds since anything came from a process that is kept; 0 for others."""
+        now = asyncio.get_running_loop().time()
+        return now - self._heard_at.get(peer, now)
+
+    def take(self, payload: bytes) -> None:
+        """Take a parcel that came; drop what is no parcel, or came before."""
+        try:
+            parcel = decode_parcel(payload)
+        except Refused as refused:
+            self._refuse(str(refused))
+            return
+        if parcel.seq <= self._last_from.get(parcel.sender, 0):
+            self.counts.twice += 1
+            return
+        self._last_from[parcel.sender] = parcel.seq
+        self._last_from.move_to_end(parcel.sender)
+        if len(self._last_from) > KNOWN_SENDERS:
+            self._last_from.popitem(last=False)
+        if parcel.sender in self._heard_at:
+            self._heard_at[parcel.sender] = asyncio.get_running_loop().time()
+        for letter in parcel.letters:
+            if letter.call != SIGN_OF_LIFE:
+                self._hand_over(parcel.sender, letter)
+
+    def _hand_over(self, sender: str, letter: Letter) -> None:
+        taker = self._takers.get((letter.call, letter.worker))
+        if taker is None:
+            self._refuse("it was for no call that is here")
+            return
+        self.counts.taken += 1
+        try:
+            taker(sender, letter)
+        except Refused as refused:
+            self._refuse(str(refused))
+
+    async def run(self) -> None:
+        """Send and receive until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send(), name="post out")
+            tasks.create_task(self._receive(), name="post in")
+            tasks.create_task(self._tell_life(), name="signs of life")
+
+    async def _receive(self) -> None:
+        pause = _Backoff()
+        while True:
+            try:
+                parcels = await self.network.receive()
+            except PmwError as down:
+                self._note_failure(down)
+                await pause.wait()
+                continue
+            self._note_success(pause)
+            for number, payload in enumerate(parcels):
+                self.take(payload)
+                if number % 50 == 49:  # some ten milliseconds of work
+                    await asyncio.sleep(0)
+
+    async def _send(self) -> None:
+        pause = _Backoff()
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            now = loop.time()
+            boxes = {to: box for to, box in self._outboxes.items() if box and box.due_at <= now}
+            if not boxes:
+                continue
+            try:
+                gone = await self.network.send({to: box.parcel() for to, box in boxes.items()})
+            except PmwError as down:
+                self._note_failure(down)
+                await pause.wait()
+                self._news.set()
+                continue
+            self._note_success(pause)
+            await self._note_sent(boxes, gone)
+
+    async def _note_sent(self, boxes: Mapping[str, Outbox], gone: Collection[str]) -> None:
+        loop = asyncio.get_running_loop()
+        for to, box in boxes.items():
+            if to not in gone:
+                self.counts.sent += box.letters
+                box.arrived()
+            elif box.not_there(loop.time()):
+                del self._outboxes[to]
+                self._lose(box.letters, "nobody is at an inbox any more")
+            else:
+                loop.call_later(ASK_AGAIN, self._news.set)
+        if any(self._outboxes.values()):
+            self._news.set()
+        async with self._progress:
+            self._progress.notify_all()
+
+    async def _tell_life(self) -> None:
+        sign = Letter(call=SIGN_OF_LIFE, worker="", epoch=0, body=b"")
+        while True:
+            await asyncio.sleep(ALIVE_EVERY)
+            for peer in self._peers:
+                if not self._outboxes.get(peer):  # what waits is a sign, too
+                    self.send(peer, sign)
+
+    def _note_failure(self, down: PmwError) -> None:
+        if self.failure is None:
+            self.counts.failures += 1
+            logger.warning(f"{down.what}; going on as soon as it is back")
+        self.failure = down.what
+
+    def _note_success(self, pause: "_Backoff") -> None:
+        pause.reset()
+        if self.failure is not None:
+            logger.warning("the bus is back")
+        self.failure = None
+
+    def _lose(self, letters: int, why: str) -> None:
+        self.counts.lost += letters
+        self._tell_once(f"letters are lost: {why}")
+
+    def _refuse(self, why: str) -> None:
+        if why not in self.counts.refused and len(self.counts.refused) >= REASONS:
+            why = "other reasons"
+        self.counts.refused[why] += 1
+        self._tell_once(f"a letter was dropped: {why}")
+
+    def _tell_once(self, what: str) -> None:
+        if what not in self._told and len(self._told) < REASONS:
+            self._told.add(what)
+            logger.warning(what)
+
+
+class _Backoff:
+    """How long to wait after a failure: longer each time, and not all at the same moment."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._next = FIRST_BACKOFF
+
+    async def wait(self) -> None:
+        await asyncio.sleep(self._next * random.uniform(0.5, 1.0))  # noqa: S311
+        self._next = min(2 * self._next, LONGEST_BACKOFF)
+
+
+@asynccontextmanager
+async def open_post(network: Network) -> AsyncGenerator[Post]:
+    """Run a post while the block lasts; what waits at its end is sent if there is time."""
+    post = Post(network)
+    running = asyncio.create_task(post.run(), name="post")
+    running.add_done_callback(_tell_failure)
+    try:
+        yield post
+        await post.flush()
+    finally:
+        running.cancel()
+        await asyncio.wait({running}, timeout=LAST_WORDS)
+
+
+def _tell_failure(running: "asyncio.Task[None]") -> None:
+    if not running.cancelled() and (error := running.exception()) is not None:
+        logger.opt(exception=error).error(f"the post failed: {type(error).__name__}")

@@ -1,0 +1,290 @@
+"""The bus of one call in more than one process: a hub at its main worker, a spoke at each host.
+
+Each process has a bus of its own, on which its workers find all others of the call. What is
+for a worker elsewhere goes there by post, by way of the hub, which knows where everybody is
+and lets in only what the present holder of a worker says: whoever lost one, by death or by a
+long sleep, is not heard any more.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from loguru import logger
+from pipecat.bus import (
+    BusActivateWorkerMessage,
+    BusDeactivateWorkerMessage,
+    BusFrameMessage,
+    BusJobCancelMessage,
+    BusJobRequestMessage,
+    BusJobResponseMessage,
+    BusJobResponseUrgentMessage,
+    BusJobStreamEndMessage,
+    BusLocalMessage,
+    BusMessage,
+    BusWorkerReadyMessage,
+    BusWorkerRegistryMessage,
+)
+from pipecat.frames.frames import AudioRawFrame, LLMConfigureOutputFrame
+from pipecat.pipeline.job_context import JobStatus
+from pipecat.registry.types import WorkerRegistryEntry
+
+from pipecat_workers_cli.buses.local import LocalBus
+from pipecat_workers_cli.buses.post import Post
+from pipecat_workers_cli.wire.format import Codec
+from pipecat_workers_cli.wire.letter import Letter
+from pipecat_workers_cli.wire.limits import Refused
+from pipecat_workers_cli.wire.notice import Notice, Present, ToolBegun, decode_notice, encode_notice
+
+ANSWERS = (BusJobResponseMessage, BusJobResponseUrgentMessage, BusJobStreamEndMessage)
+UNKNOWN = "it was cut off while a tool ran; whether that did its work is unknown"
+
+ELSEWHERE = "elsewhere"
+"""The runner under whose name workers of other processes stand in a registry."""
+
+STAYS = (BusLocalMessage, BusWorkerReadyMessage, BusWorkerRegistryMessage)
+"""What is about one process: who is there is told by notices instead."""
+
+DELIVERED_WITHIN = 3.0  # seconds for the engine to take what was said before a tool runs
+
+OnNotice = Callable[[str, Letter, Notice], None]
+"""Told what another process says beside messages: its address, the letter, the notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Who runs a worker now.
+
+    Attributes:
+        address: The inbox of the process.
+        epoch: The claim by which it does; what is said by an earlier one is dropped.
+    """
+
+    address: str
+    epoch: int
+
+
+class RemoteBus(LocalBus):
+    """One process's part of a call's bus.
+
+    Attributes:
+        call: The call's id.
+        elsewhere: Workers in other processes that are there now.
+    """
+
+    def __init__(self, call: str, post: Post, *, on_notice: OnNotice) -> None:
+        """Make a bus on which nobody is yet.
+
+        Args:
+            call: The call's id.
+            post: This process's.
+            on_notice: Must not block.
+        """
+        super().__init__()
+        self.call = call
+        self.elsewhere: set[str] = set()
+        self._post = post
+        self._codec = Codec()
+        self._on_notice = on_notice
+
+    def notify(self, seat: Seat, worker: str, notice: Notice) -> None:
+        """Tell the process at a seat something about a worker."""
+        body = encode_notice(notice)
+        self._post.send(seat.address, Letter(self.call, worker, seat.epoch, body, notice=True))
+
+    def _write(self, seat: Seat, worker: str, message: BusMessage) -> None:
+        """Send a message to the process at a seat, if it is one that travels."""
+        if isinstance(message, STAYS):
+            return
+        try:
+            body = self._codec.encode(message)
+        except Refused as refused:
+            logger.warning(f"a message of {message.source} did not cross: {refused}")
+            return
+        if body is not None:
+            frame = message.frame if isinstance(message, BusFrameMessage) else None
+            sound = isinstance(frame, AudioRawFrame)
+            self._post.send(seat.address, Letter(self.call, worker, seat.epoch, body), audio=sound)
+
+    def _introduce(self, names: Collection[str]) -> None:
+        """Put workers of other processes into this one's registry."""
+        entries = [WorkerRegistryEntry(name=name) for name in names]
+        message = BusWorkerRegistryMessage(source=ELSEWHERE, runner=ELSEWHERE, workers=entries)
+        self.on_message_received(message)
+
+
+class HubBus(RemoteBus):
+    """A call's bus where its main worker is.
+
+    Attributes:
+        seats: By worker, who runs it now.
+        late: By worker, how often something came from a past holder of it and was dropped.
+    """
+
+    def __init__(self, call: str, post: Post, *, main: str, on_notice: OnNotice) -> None:
+        """Make a bus whose other workers are yet to join.
+
+        Args:
+            call: The call's id.
+            post: This process's.
+            main: The main worker's name.
+            on_notice: Must not block.
+        """
+        super().__init__(call, post, on_notice=on_notice)
+        self.seats: dict[str, Seat] = {}
+        self.late: Counter[str] = Counter()
+        self._main = main
+        self._agent: str | None = None
+        self._output: BusFrameMessage | None = None
+        self._jobs: dict[tuple[str, str], BusJobRequestMessage] = {}
+        self._begun: set[str] = set()
+
+    def on_message_received(self, message: BusMessage) -> None:
+        """Deliver a message here, and send it to the process of whom it is for."""
+        super().on_message_received(message)
+        if isinstance(message, BusActivateWorkerMessage):
+            self._agent = message.target
+        elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self._agent:
+            self._agent = None
+        if isinstance(message, BusFrameMessage) and message.target is None:
+            self._send_frame(message)
+            return
+        self._follow_job(message)
+        if message.target in self.seats and message.target != message.source:
+            self._write(self.seats[message.target], message.target, message)
+
+    def _follow_job(self, message: BusMessage) -> None:
+        if isinstance(message, BusJobRequestMessage) and message.target in self.seats:
+            self._jobs[message.job_id, message.target] = message
+        elif isinstance(message, BusJobCancelMessage):
+            self._jobs.pop((message.job_id, message.target or ""), None)
+        elif isinstance(message, ANSWERS) and self._jobs.pop(
+            (message.job_id, message.source), None
+        ):
+            self._begun.discard(message.source)
+
+    def _send_frame(self, message: BusFrameMessage) -> None:
+        """Send a frame of this process to the agent that has the call.
+
+        Agents send each other none. How output is wanted is said once, at the call's start,
+        and is for all of them.
+        """
+        if message.source in self.seats:
+            return
+        if isinstance(message.frame, LLMConfigureOutputFrame):
+            self._output = message
+            for worker, seat in self.seats.items():
+                self._write(seat, worker, message)
+        elif self._agent is not None and (seat := self.seats.get(self._agent)):
+            self._write(seat, self._agent, message)
+
+    def take_in(self, worker: str, seat: Seat) -> None:
+        """Hear a worker from where it runs now, and no longer from where it ran before."""
+        self.seats[worker] = seat
+        self.elsewhere.add(worker)
+        self._introduce([worker])
+        if self._output is not None:
+            self._write(seat, worker, self._output)
+        self._tell_present()
+        for (_, asked), job in list(self._jobs.items()):
+            if asked == worker:
+                self._ask_again(worker, seat, job)
+
+    def _ask_again(self, worker: str, seat: Seat, job: BusJobRequestMessage) -> None:
+        """Ask a worker's new holder what the one before it never answered.
+
+        Not if that had begun to use a tool: nothing is to be done twice.
+        """
+        if worker not in self._begun:
+            self._write(seat, worker, job)
+            return
+        self.on_message_received(
+            BusJobResponseMessage(
+                source=worker,
+                target=job.source,
+                job_id=job.job_id,
+                status=JobStatus.FAILED,
+                response={"error": UNKNOWN},
+            )
+        )
+
+    def put_out(self, worker: str) -> None:
+        """Hear a worker no longer; nobody runs it now."""
+        if self.seats.pop(worker, None):
+            self.elsewhere.discard(worker)
+            self._tell_present()
+
+    def _tell_present(self) -> None:
+        present = Present([self._main, *self.elsewhere])
+        for worker, seat in self.seats.items():
+            self.notify(seat, worker, present)
+
+    def take(self, sender: str, letter: Letter) -> None:
+        """Take a letter for this call.
+
+        Raises:
+            Refused: It can't be read, or says more than its worker may.
+        """
+        if letter.notice:
+            notice = decode_notice(letter.body)
+            if isinstance(notice, ToolBegun):
+                self._begun.add(letter.worker)
+            self._on_notice(sender, letter, notice)
+            return
+        if self.seats.get(letter.worker) != Seat(sender, letter.epoch):
+            self.late[letter.worker] += 1
+            return
+        message = self._codec.decode(letter.body)
+        if message.source != letter.worker:
+            raise Refused("it was said in the name of another worker")
+        self.on_message_received(message)
+
+
+class SpokeBus(RemoteBus):
+    """A call's bus where one of its workers is hosted."""
+
+    def __init__(self, call: str, post: Post, *, worker: str, hub: Seat, on_notice: OnNotice):
+        """Make a bus for one worker.
+
+        Args:
+            call: The call's id.
+            post: This process's.
+            worker: The name of the worker that is to run here.
+            hub: Where the main worker is, and by which claim the worker runs here.
+            on_notice: Must not block.
+        """
+        super().__init__(call, post, on_notice=on_notice)
+        self._worker = worker
+        self._hub = hub
+
+    async def publish(self, message: BusMessage) -> None:
+        """Deliver a message here, and send what this worker says to the hub."""
+        self.on_message_received(message)
+        if message.source == self._worker:
+            self._write(self._hub, self._worker, message)
+
+    def tell(self, notice: Notice) -> None:
+        """Tell the hub something about this worker."""
+        self.notify(self._hub, self._worker, notice)
+
+    async def delivered(self) -> bool:
+        """Wait until the engine has all that was said; tell whether it has."""
+        return await self._post.sent(self._hub.address, within=DELIVERED_WITHIN)
+
+    def take(self, sender: str, letter: Letter) -> None:
+        """Take a letter for this worker.
+
+        Raises:
+            Refused: It can't be read, or isn't from the call's main worker.
+        """
+        if Seat(sender, letter.epoch) != self._hub:
+            raise Refused("it was not said by the call's main worker, to this claim")
+        if not letter.notice:
+            self.on_message_received(self._codec.decode(letter.body))
+            return
+        notice = decode_notice(letter.body)
+        if isinstance(notice, Present):
+            self.elsewhere = {name for name in notice.names if name != self._worker}
+            self._introduce(self.elsewhere)
+        else:
+            self._on_notice(sender, letter, notice)
