@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
-from pipecat.bus import BusFrameMessage, BusMessage
+from pipecat.bus import BusActivateWorkerMessage, BusFrameMessage, BusMessage
 from pipecat.frames.frames import (
     Frame,
     LLMConfigureOutputFrame,
@@ -46,6 +46,7 @@ class TakesCall(JobsEnd, LLMWorker):
     _spoken: Spoken | None = None
     _calls: ToolCalls | None = None
     _user_turn_came = False
+    _activating = False
 
     def equip(self, *, transfers: Mapping[str, str], tools: Sequence[Tool]) -> None:
         """Take what a recipe gives the worker, once it is built.
@@ -131,15 +132,20 @@ class TakesCall(JobsEnd, LLMWorker):
 
     async def on_activated(self, args: dict[str, Any] | None) -> None:
         """Take the call: the activation's message makes the LLM speak first."""
-        self._user_turn_came = False
+        self._user_turn_came = self._activating = False
         await super().on_activated(args)
 
     def accepts_bus_message(self, message: BusMessage) -> bool:
         """Take what an active worker takes, and always whether words are to be spoken.
 
         A client says once, at the start of its call, that it wants text alone; an agent
-        that gets the call later must have heard it.
+        that gets the call later must have heard it. What comes right behind an activation
+        is looked at before the activation is carried out, and is for an active worker too.
         """
+        if isinstance(message, BusActivateWorkerMessage) and message.target == self.name:
+            self._activating = True
+        if self._activating and isinstance(message, BusFrameMessage):
+            return True
         return super().accepts_bus_message(message) or (
             isinstance(message, BusFrameMessage)
             and isinstance(message.frame, LLMConfigureOutputFrame)

@@ -19,6 +19,7 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     LLMConfigureOutputFrame,
     LLMContextFrame,
+    LLMFullResponseEndFrame,
     LLMUpdateSettingsFrame,
     PipelineFlushFrame,
     TextFrame,
@@ -31,6 +32,7 @@ from pipecat.workers.llm import LLMWorkerActivationArgs
 
 from pipecat_workers_cli.workers.cues import opening_cue
 from pipecat_workers_cli.workers.main import FROM_WORKER, Line, MainWorker
+from pipecat_workers_cli.workers.owed import Owed
 
 TO_AGENT = (
     InterruptionFrame,
@@ -57,13 +59,17 @@ class AgentBridge(BusBridgeProcessor):
 
     Attributes:
         agent: Who is active, if anybody.
+        owed: What the caller waits for from the agent.
         dropped: By worker, words and sound that came when it wasn't active.
     """
 
-    def __init__(self, *, bus: WorkerBus, worker_name: str) -> None:
+    def __init__(self, *, bus: WorkerBus, worker_name: str, conversation: LLMContext) -> None:
         super().__init__(bus=bus, worker_name=worker_name)
         self.agent: str | None = None
+        self.owed = Owed()
         self.dropped: Counter[str] = Counter()
+        self._conversation = conversation
+        self._renewal: BusActivateWorkerMessage | None = None
         self._to_agent = bus
         self._source = worker_name
         self._probes: dict[tuple[int, FrameDirection], PipelineFlushFrame] = {}
@@ -73,6 +79,8 @@ class AgentBridge(BusBridgeProcessor):
         if isinstance(frame, TO_AGENT) and self.agent is not None:
             if isinstance(frame, PipelineFlushFrame) and frame.origin == self._source:
                 self._probes[frame.flush_id, direction] = frame
+            elif isinstance(frame, LLMContextFrame):
+                self.owed.asked(frame.context)
             await super().process_frame(frame, direction)
             return
         await FrameProcessor.process_frame(self, frame, direction)
@@ -84,6 +92,8 @@ class AgentBridge(BusBridgeProcessor):
     async def on_bus_message(self, message: BusMessage) -> None:
         """Follow who is active; let the active agent's frames into the pipeline."""
         if isinstance(message, BusActivateWorkerMessage):
+            if message is not self._renewal:
+                self.owed = Owed(message)
             await self._follow(message.target)
         elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self.agent:
             await self._follow(None)
@@ -92,20 +102,59 @@ class AgentBridge(BusBridgeProcessor):
         elif message.source != self.agent:
             self.dropped[message.source] += isinstance(message.frame, SAID)
         elif not isinstance(message.frame, COPIED_TO_AGENT):
-            message.frame.metadata[FROM_WORKER] = message.source
-            if isinstance(message.frame, PipelineFlushFrame):
-                self._probes.pop((message.frame.flush_id, message.direction), None)
+            await self._take(message)
+
+    async def _take(self, message: BusFrameMessage) -> None:
+        """Let a frame of the active agent in, unless it is the rest of what was cut short."""
+        frame = message.frame
+        self.owed.said(frame)
+        if self.owed.deaf and isinstance(frame, LLMFullResponseEndFrame):
+            await self._ask_again()  # all of what was cut short is here now, and was dropped
+        elif not (self.owed.deaf and isinstance(frame, SAID)):
+            frame.metadata[FROM_WORKER] = message.source
+            if isinstance(frame, PipelineFlushFrame) and frame.origin == self._source:
+                self._probes.pop((frame.flush_id, message.direction), None)
             await super().on_bus_message(message)
 
-    async def _follow(self, agent: str | None) -> None:
-        """Note who has the call; take up the probes that the agent before it may never return.
+    async def hold(self) -> bool:
+        """Cut an answer short whose agent has gone silent; tell whether the caller waits."""
+        await self._take_up_probes()
+        if self.owed and not self.owed.deaf:
+            self.owed.deaf = True
+            await self.push_frame(InterruptionFrame())
+        return bool(self.owed)
 
-        An agent that is asleep drops what reaches it, and this worker would wait ten seconds
-        for its probe, the caller's turn with it.
+    async def resume(self) -> None:
+        """Give whoever runs the agent now the call, and what the caller waits for."""
+        await self._take_up_probes()
+        given = self.owed.activation
+        args = given.args if given else None
+        self._renewal = BusActivateWorkerMessage(source=self._source, target=self.agent, args=args)
+        await self._to_agent.send(self._renewal)
+        if given is None and self.owed:
+            for result in self.owed.settle(self._conversation):
+                await self.push_frame(result)
+            await self._ask_again()
+
+    async def _ask_again(self) -> None:
+        self.owed.asked(self._conversation)
+        frame = LLMContextFrame(self._conversation)
+        await self._to_agent.send(
+            BusFrameMessage(source=self._source, frame=frame, direction=FrameDirection.DOWNSTREAM)
+        )
+
+    async def _follow(self, agent: str | None) -> None:
+        """Note who has the call."""
+        if agent != self.agent:
+            self.agent = agent
+            await self._take_up_probes()
+
+    async def _take_up_probes(self) -> None:
+        """Send the probes on that whoever had the call may never return.
+
+        An agent that is asleep or gone drops what reaches it, and this worker would wait ten
+        seconds for its probe, the caller's turn with it.
         """
-        if agent == self.agent:
-            return
-        self.agent = agent
         probes, self._probes = self._probes, {}
         for (_, direction), probe in probes.items():
             await self.push_frame(probe, direction)
@@ -133,11 +182,12 @@ class BridgingMain(MainWorker):
             opener: The agent that gets the call first.
             opening: What the opener is told; None lets the caller speak first.
         """
-        self.bridge = AgentBridge(bus=bus, worker_name=name)
+        conversation = LLMContext()
+        self.bridge = AgentBridge(bus=bus, worker_name=name, conversation=conversation)
         self._opener = opener
         self._opening = opening
         self._opener_ready = asyncio.Event()
-        super().__init__(name, line, middle=[self.bridge], conversation=LLMContext())
+        super().__init__(name, line, middle=[self.bridge], conversation=conversation)
 
     @property
     def agent(self) -> str | None:

@@ -37,6 +37,8 @@ from pipecat.pipeline.job_context import (
 from pipecat.registry.types import WorkerReadyData
 from pipecat.workers.base_worker import BaseWorker
 
+from pipecat_workers_cli.buses.remote import RemoteBus
+
 JOB_TIMEOUT = 30.0  # seconds, for a job that was given none
 ABSENT_AFTER = 0.8  # seconds; an error about a worker that isn't there is due within one
 CANCELS = 1_000  # kept; a cancel overtakes its request by milliseconds
@@ -169,8 +171,10 @@ class JobsEnd(BaseWorker):
         return [name for name in names if name not in self.registry or self._has_left(name)]
 
     def _has_left(self, name: str) -> bool:
-        """Tell of a worker of this runner that it stopped; the registry still lists it."""
+        """Tell of a worker that it stopped, or its process is gone; the registry still lists it."""
         worker = self.worker_runner.get_worker(name)
+        if worker is None and isinstance(self.bus, RemoteBus):
+            return name not in self.bus.elsewhere
         return isinstance(worker, JobsEnd) and worker.has_stopped
 
     async def _wait_workers_ready(self, worker_names: list[str]) -> asyncio.Future[Any]:

@@ -17,7 +17,9 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import FunctionCallParams, LLMService
 
+from pipecat_workers_cli.buses.remote import SpokeBus
 from pipecat_workers_cli.recipe.names import END
+from pipecat_workers_cli.wire.notice import ToolBegun
 
 REASON = {"type": "string", "description": "why, in a few words"}
 DONE = FunctionCallResultProperties(run_llm=False)
@@ -67,10 +69,13 @@ class ToolCalls:
     async def follow(
         self, run: Callable[[FunctionCallParams], Awaitable[None]], params: FunctionCallParams
     ) -> None:
-        """Run a call."""
+        """Run a call, once whoever has the conversation knows that it is about to run."""
         self._running[params.tool_call_id] = (params.function_name, asyncio.current_task())
         try:
-            await run(params)
+            if await _is_known(params):
+                await run(params)
+            else:
+                await params.result_callback({"error": "the line is down, so nothing was done"})
         finally:
             self._running.pop(params.tool_call_id, None)
 
@@ -86,6 +91,19 @@ class ToolCalls:
                 await asyncio.wait({task}, timeout=GIVE_UP_WITHIN)
                 frame = {"function_name": name, "tool_call_id": id}
                 await self._llm.broadcast_frame(FunctionCallCancelFrame, **frame)
+
+
+async def _is_known(params: FunctionCallParams) -> bool:
+    """Let the process that has the conversation know of a call before it runs.
+
+    If this process dies meanwhile, that one tells the outcome as unknown, and nobody runs
+    the tool twice.
+    """
+    bus = params.pipeline_worker.bus
+    if not isinstance(bus, SpokeBus):
+        return True
+    bus.tell(ToolBegun(id=params.tool_call_id, name=params.function_name))
+    return await bus.delivered()
 
 
 END_SCHEMA = FunctionSchema(
