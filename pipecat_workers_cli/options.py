@@ -82,6 +82,23 @@ class ServeOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class BusOptions:
+    """Which bus carries calls, as it was typed; the environment fills in what wasn't.
+
+    Attributes:
+        bus: `--bus`: `local`, `redis`, `pgmq` or a URL.
+        redis_url: `--redis-url`, the same in other words.
+        database_url: `--database-url`, likewise.
+        channel: `--channel`, the application's name on a shared bus.
+    """
+
+    bus: str | None = None
+    redis_url: str | None = None
+    database_url: str | None = None
+    channel: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CallOptions:
     """All that a pattern command was told.
 
@@ -89,6 +106,7 @@ class CallOptions:
         services: Which providers.
         serve: Where callers come from.
         trust: What is granted besides.
+        bus: What carries messages between workers.
         sets: `--set` as typed, `KEY=VALUE` each.
         traffic: How traffic is shown; None leaves it to the terminal.
         say: User turns to be sent instead of a person's; None asks a person.
@@ -106,6 +124,7 @@ class CallOptions:
     services: ServiceOptions = field(default_factory=ServiceOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
     trust: Trust = field(default_factory=Trust)
+    bus: BusOptions = field(default_factory=BusOptions)
     sets: tuple[str, ...] = ()
     traffic: TrafficMode | None = None
     say: tuple[str, ...] | None = None
@@ -117,3 +136,27 @@ class CallOptions:
     max_calls: int | None = None
     log_file: Path | None = None
     detach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """All that `pmw worker` was told.
+
+    Attributes:
+        names: The workers to host.
+        every: Whether all of the recipe's are meant.
+        services: Which providers.
+        bus: Where calls are.
+        sets: `--set` as typed, `KEY=VALUE` each.
+        max_calls: Calls at once, for each worker; None takes what the slowest of the chosen
+            services bears.
+        drain_timeout: Seconds that calls may go on after the first signal.
+    """
+
+    names: tuple[str, ...]
+    every: bool = False
+    services: ServiceOptions = field(default_factory=ServiceOptions)
+    bus: BusOptions = field(default_factory=BusOptions)
+    sets: tuple[str, ...] = ()
+    max_calls: int | None = None
+    drain_timeout: float = 60.0

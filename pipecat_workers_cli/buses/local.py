@@ -129,13 +129,8 @@ class LocalBus(AsyncQueueBus):
 
 
 @asynccontextmanager
-async def open_bus(url: str, *, channel: str) -> AsyncGenerator[LocalBus]:
-    """Open a bus for one call in this process; leaving stops what it still delivers.
-
-    Args:
-        url: `local`; there is nothing to connect to.
-        channel: Taken because every bus takes one; nobody else is on this one.
-    """
+async def open_bus() -> AsyncGenerator[LocalBus]:
+    """Open a bus for one call in this process; leaving stops what it still delivers."""
     bus = LocalBus()
     try:
         yield bus

@@ -1,14 +1,22 @@
-"""Which bus a URL names. A scheme picks a row, and only that row's module is imported."""
+"""Which bus is meant, and what opens it. A scheme picks a row, and only its module is imported."""
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
+from pipecat_workers_cli.options import BusOptions
+from pipecat_workers_cli.settings import variable
 
 if TYPE_CHECKING:
-    from pipecat_workers_cli.buses.local import LocalBus
+    from pipecat_workers_cli.buses.network import Network
+
+REDIS_URL = "redis://localhost:6379"
+LONGEST_CHANNEL = 80  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,29 +24,125 @@ class BusKind:
     """A row of the table of buses.
 
     Attributes:
-        module: Has `open_bus(url, *, channel)`, an async context manager.
+        module: Has `open_network(url, *, channel)`, an async context manager.
+        channel: The channel if none is named.
+        channel_from: The environment variable that may name it, besides `$PMW_CHANNEL`.
     """
 
     module: str
+    channel: str
+    channel_from: str | None = None
 
 
-BUS_KINDS = {"local": BusKind("pipecat_workers_cli.buses.local")}
+REDIS = BusKind("pipecat_workers_cli.buses.redis", "pipecat:acme")
+PGMQ = BusKind("pipecat_workers_cli.buses.pgmq", "pipecat_acme", "PGMQ_CHANNEL")
+BUS_KINDS: Mapping[str, BusKind] = MappingProxyType(
+    {"redis": REDIS, "rediss": REDIS, "postgresql": PGMQ, "postgres": PGMQ}
+)
+SHORT = ("local", "redis", "pgmq")
 
 
-def open_bus(url: str, *, channel: str) -> "AbstractAsyncContextManager[LocalBus]":
-    """Choose the bus that `url` names; entering it connects, leaving it disconnects.
+@dataclass(frozen=True, slots=True)
+class SharedBus:
+    """A bus that processes share.
+
+    Attributes:
+        url: Where it is; may hold a password.
+        channel: The application's name on it.
+    """
+
+    url: str
+    channel: str
+
+    @property
+    def kind(self) -> BusKind:
+        """Its row of the table."""
+        return BUS_KINDS[self.url.partition(":")[0]]
+
+    @property
+    def shown(self) -> str:
+        """Its URL as it may be shown."""
+        parts = urlsplit(self.url)
+        if parts.password is None:
+            return self.url.partition("?")[0]
+        host = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{parts.username or ''}:***@{host}{parts.path}"
+
+
+def choose_bus(options: BusOptions, *, otherwise: str = "local") -> SharedBus | None:
+    """Choose the bus by what was typed, else by `$PMW_BUS`.
 
     Args:
-        url: `local`.
-        channel: The application's name on a shared bus, 1 to 80 characters.
+        options: What was typed.
+        otherwise: What is meant if neither says anything.
+
+    Returns:
+        The bus; None for one inside this process.
 
     Raises:
-        ConfigurationError: No bus goes by that scheme.
+        ConfigurationError: Two options name one, no bus goes by that name, or the channel's
+            name can't be one.
     """
+    typed = {
+        "--bus": options.bus,
+        "--redis-url": options.redis_url,
+        "--database-url": options.database_url,
+    }
+    named = [option for option, value in typed.items() if value]
+    if len(named) > 1:
+        what = f"{' and '.join(named)} both name a bus"
+        raise ConfigurationError(what, mend=f"leave {named[-1]} out")
+    wanted = typed[named[0]] if named else variable("PMW_BUS")
+    if (url := _url(wanted or otherwise)) is None:
+        return None
+    kind = _kind(url)
+    for option, meant in (("--redis-url", REDIS), ("--database-url", PGMQ)):
+        if named == [option] and kind is not meant:
+            raise ConfigurationError(
+                f"{option} names no such bus: {url.partition(':')[0]}", mend="use --bus"
+            )
+    from_env = variable(kind.channel_from) if kind.channel_from else None
+    channel = options.channel or variable("PMW_CHANNEL") or from_env or kind.channel
+    if len(channel) > LONGEST_CHANNEL or not channel.isprintable():
+        raise ConfigurationError(
+            f"a channel's name has up to {LONGEST_CHANNEL} characters", mend="--channel NAME"
+        )
+    return SharedBus(url, channel)
+
+
+def _url(wanted: str) -> str | None:
+    match wanted:
+        case "local":
+            return None
+        case "redis":
+            return REDIS_URL
+        case "pgmq":
+            if (url := variable("DATABASE_URL")) is None:
+                raise ConfigurationError(
+                    "--bus pgmq takes the server from $DATABASE_URL, which is not set",
+                    mend="set it, or use --database-url postgresql://…",
+                )
+            return url
+        case _:
+            return wanted
+
+
+def _kind(url: str) -> BusKind:
     scheme = url.partition(":")[0]  # what follows may hold a password
     kind = BUS_KINDS.get(scheme)
-    if kind is None:
-        raise ConfigurationError(
-            f"no bus is called '{scheme[:40]}'", mend=near_miss(scheme, BUS_KINDS)
-        )
-    return import_module(kind.module).open_bus(url, channel=channel)
+    if kind is None or "://" not in url:
+        mend = near_miss(scheme, (*SHORT, *(f"{known}://…" for known in BUS_KINDS)))
+        raise ConfigurationError(f"no bus is called '{scheme[:40]}'", mend=mend)
+    return kind
+
+
+def open_network(bus: SharedBus) -> "AbstractAsyncContextManager[Network]":
+    """Return what connects to a bus when it is entered and disconnects when it is left.
+
+    Args:
+        bus: Which one.
+
+    Raises:
+        PmwError: On entering: it can't be reached, or isn't what it should be.
+    """
+    return import_module(bus.kind.module).open_network(bus.url, channel=bus.channel)

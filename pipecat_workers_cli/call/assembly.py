@@ -37,7 +37,7 @@ async def build_workers(
     Raises:
         PmwError: A worker can't be built.
     """
-    workers = tuple([await _build_worker(plan, worker) for worker in plan.workers])
+    workers = tuple([await build_worker(plan, worker) for worker in plan.workers])
     line = replace(
         line,
         stt=build_stt(plan.stt) if plan.stt else None,
@@ -60,7 +60,16 @@ def _build_main(plan: Plan, line: Line, bus: WorkerBus) -> MainWorker:
     return TalkingMain(main.name, line, llm=llm, opening=message, tools=_tools(plan, main))
 
 
-async def _build_worker(plan: Plan, planned: WorkerPlan) -> BaseWorker:
+async def build_worker(plan: Plan, planned: WorkerPlan) -> BaseWorker:
+    """Build a worker other than the main one.
+
+    Args:
+        plan: The recipe it stands in.
+        planned: Which worker.
+
+    Raises:
+        PmwError: It can't be built.
+    """
     recipe, kind = planned.recipe, planned.kind
     summaries = {worker.name: worker.summary for worker in plan.loaded.recipe.workers}
     try:

@@ -1,6 +1,6 @@
 """Which providers serve which worker of a recipe, chosen and checked before a call."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -89,6 +89,15 @@ class Plan:
         """Say in a line who serves the call, and why these."""
         serving = [f"{c.role}: {c.provider} ({c.why})" for c in self.choices()]
         return " · ".join([*serving, *(f"{name}: {look.told}" for name, look in self.outlooks())])
+
+    def main_alone(self) -> "Plan":
+        """Return the same plan for a process in which only the main worker runs."""
+        return replace(self, workers=())
+
+    def hosting(self, names: Sequence[str]) -> "Plan":
+        """Return the same plan for a process in which only some of the other workers run."""
+        workers = tuple(worker for worker in self.workers if worker.recipe.name in names)
+        return replace(self, stt=None, llm=None, tts=None, voice=None, workers=workers)
 
     def without_voices(self) -> "Plan":
         """Return the same plan with nobody speaking, for a caller who wants text alone."""

@@ -14,10 +14,11 @@ from pipecat.transports.base_transport import BaseTransport
 from pipecat.workers.base_worker import BaseWorker
 from pipecat.workers.runner import WorkerRunner
 
-from pipecat_workers_cli.buses.urls import open_bus
+from pipecat_workers_cli.buses.local import open_bus
 from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.log import CallLog
+from pipecat_workers_cli.call.placement import Distribution, Placement
 from pipecat_workers_cli.call.plan import Plan, introduce
 from pipecat_workers_cli.recipe.model import Recipe
 from pipecat_workers_cli.traffic.tap import Tap
@@ -95,6 +96,7 @@ async def open_call(
     idle_timeout: float | None,
     has_client: bool = True,
     audio: AudioRecorder | None = None,
+    distribution: Distribution | None = None,
 ) -> AsyncGenerator[Call]:
     """Build the workers of a call and run them for as long as the block lasts.
 
@@ -108,6 +110,7 @@ async def open_call(
         idle_timeout: Seconds in which nobody says anything before the call ends.
         has_client: Whether an RTVI client is at the other end to be told of events.
         audio: Records the call to be heard.
+        distribution: Where the workers are that don't run here; None runs all of them.
 
     Raises:
         PmwError: A service can't be built.
@@ -115,7 +118,8 @@ async def open_call(
     """
     recipe = plan.loaded.recipe
     call = Call(uuid.uuid4().hex[:8], main=recipe.main.name, tap=tap)
-    async with open_bus("local", channel=call.id) as bus:
+    placement = Placement(call.id, distribution, plan) if distribution else None
+    async with open_bus() if placement is None else placement.open_bus() as bus:
         line = Line(
             transport=transport,
             observers=[call.log, *([audio] if audio else [])],
@@ -125,6 +129,7 @@ async def open_call(
         )
         call.main, workers = await build_workers(plan, line, bus=bus)
         names = [worker.name for worker in recipe.workers]
+        late = call.main.bridge.dropped if isinstance(call.main, BridgingMain) else {}
         call.log.began = time.monotonic()
         tap.open_call(
             call.id,
@@ -136,7 +141,7 @@ async def open_call(
             since=call.log.began,
             recipe_hash=plan.loaded.hash,
             timeouts=job_timeouts(recipe),
-            dropped=call.main.bridge.dropped if isinstance(call.main, BridgingMain) else {},
+            dropped=late,
         )
         call.log.tell(event="call", name=recipe.name, payload=introduce(plan))
 
@@ -151,7 +156,11 @@ async def open_call(
         over = asyncio.create_task(call.main.wait(), name="main worker")
         over.add_done_callback(lambda _: call.end("the main worker stopped"))
         try:
-            async with _recorded(call, audio, transport), running([call.main, *workers], bus):
+            async with (
+                _recorded(call, audio, transport),
+                running([call.main, *workers], bus),
+                nullcontext() if placement is None else placement.running(call.main, call.log.tell),
+            ):
                 try:
                     yield call
                 finally:

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from pipecat_workers_cli.cli.arguments import EnvFile, LogFile, LogLevel, Quiet, Verbose
 from pipecat_workers_cli.cli.bus import bus_app
 from pipecat_workers_cli.cli.completions import completions
+from pipecat_workers_cli.cli.distributed import worker
 from pipecat_workers_cli.cli.doctor import doctor
 from pipecat_workers_cli.cli.eval import evaluate
 from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
@@ -24,7 +25,7 @@ from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.usage import UsageError, explain_usage
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 
-PANELS = ("Patterns", "Recipes", "Sessions", "Traffic", "Tools")
+PANELS = ("Patterns", "Recipes", "Distributed", "Sessions", "Traffic", "Tools")
 
 
 class ByPanel(TyperGroup):
@@ -55,6 +56,7 @@ app.command(rich_help_panel="Patterns")(sensor)
 app.command(rich_help_panel="Recipes")(run)
 app.command("eval", rich_help_panel="Recipes")(evaluate)
 app.add_typer(recipe_app, name="recipe", rich_help_panel="Recipes")
+app.command(rich_help_panel="Distributed")(worker)
 app.command(rich_help_panel="Sessions")(ps)
 app.command(rich_help_panel="Sessions")(say)
 app.command(rich_help_panel="Sessions")(stop)

@@ -16,6 +16,7 @@ from pipecat_workers_cli.cli.complete import LLMS, STTS, TRANSPORTS, TTSS
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import (
+    BusOptions,
     CallOptions,
     Output,
     Profile,
@@ -34,6 +35,7 @@ def _log_level(value: str | None) -> str | None:
 
 
 LOGS, SERVICES, CALLERS, SCRIPT = "Logs", "Services", "Callers", "A call without a person"
+BUS = "Bus"
 
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Only results and errors.", rich_help_panel=LOGS)
@@ -107,6 +109,34 @@ Tts = Annotated[
 Sets = Annotated[
     Optional[list[str]],  # noqa: UP045  # Typer reads it at run time
     typer.Option("--set", metavar="KEY=VALUE", help="Sets a key of the recipe. Repeatable."),
+]
+Bus = Annotated[
+    str | None,
+    typer.Option(
+        "--bus",
+        metavar="URL",
+        help="Where workers meet: local, redis, pgmq, or a URL: redis://…, postgresql://….",
+        show_default="$PMW_BUS, else local",
+        rich_help_panel=BUS,
+    ),
+]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option("--redis-url", metavar="URL", help="--bus URL.", rich_help_panel=BUS),
+]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option("--database-url", metavar="URL", help="--bus URL.", rich_help_panel=BUS),
+]
+Channel = Annotated[
+    str | None,
+    typer.Option(
+        "--channel",
+        metavar="NAME",
+        help="The application's name on a shared bus.",
+        show_default="$PMW_CHANNEL, else pipecat:acme or $PGMQ_CHANNEL",
+        rich_help_panel=BUS,
+    ),
 ]
 Host = Annotated[
     str, typer.Option("--host", help="Where the web server listens.", rich_help_panel=CALLERS)
@@ -191,6 +221,10 @@ def call_options(
             help="Ends a call in which nobody says anything.",
         ),
     ] = 300.0,
+    bus: Bus = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+    channel: Channel = None,
     services: ServicesOption = None,
     llm: Llm = None,
     stt: Stt = None,
@@ -286,6 +320,7 @@ def call_options(
             insecure=insecure,
             runner_args=Terminal.of(context).runner_args,
         ),
+        bus=BusOptions(bus, redis_url, database_url, channel),
         sets=tuple(sets or ()),
         traffic=traffic,
         say=turns,

@@ -201,8 +201,10 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until a session takes it over
     load_env(terminal.env_file)
     set_up_logs(terminal.log_level, terminal.log_file)
+    from pipecat_workers_cli.buses.urls import choose_bus
     from pipecat_workers_cli.call.ready import ready_plan
 
+    bus = choose_bus(options.bus)
     at_console = options.serve.transport == "console"
 
     def read() -> "Plan":
@@ -212,6 +214,7 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
             sets=options.sets,
             speech=not at_console or options.audio is not None,
             trust=options.trust,
+            part=None if bus is None else lambda plan: plan.main_alone(),
         )
 
     plan = read()
@@ -227,8 +230,8 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     if at_console:
         from pipecat_workers_cli.cli.talk import talk
 
-        talk(terminal, plan, options)
+        talk(terminal, plan, options, bus=bus)
     else:
         from pipecat_workers_cli.cli.serving import serve_calls
 
-        serve_calls(terminal, plan, options, read=read)
+        serve_calls(terminal, plan, options, bus=bus, read=read)

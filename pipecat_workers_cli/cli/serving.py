@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.latency import turn_limit
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.cli.detach import announce_ready, is_detached
@@ -28,7 +29,12 @@ PROBLEMS = frozenset[Event]({"error"})
 
 
 def serve_calls(
-    terminal: Terminal, plan: Plan, options: CallOptions, *, read: Callable[[], Plan]
+    terminal: Terminal,
+    plan: Plan,
+    options: CallOptions,
+    *,
+    bus: SharedBus | None,
+    read: Callable[[], Plan],
 ) -> None:
     """Serve callers until the session is stopped; blocks.
 
@@ -36,6 +42,7 @@ def serve_calls(
         terminal: Where to show it.
         plan: The recipe with its providers, checked.
         options: What was typed.
+        bus: Where the workers are that don't run here; None runs all of them.
         read: Reads, plans and checks the recipe anew, for the next call.
 
     Raises:
@@ -69,6 +76,7 @@ def serve_calls(
         idle_timeout=options.idle_timeout,
         set_up_logs=lambda: set_up_logs(terminal.log_level, log_file),
         audio=options.audio,
+        bus=bus,
     )
     with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record):
         serve(serving, beside=lambda running: shown_beside(running, current, tap, terminal, shown))

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.latency import turn_limit
 from pipecat_workers_cli.call.plan import Plan
@@ -29,7 +30,7 @@ TURN = 16_384  # bytes; the longest line that counts as one turn
 PATIENCE = 12.0  # seconds to end the workers, longer than all that a well-behaved one is given
 
 
-def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
+def talk(terminal: Terminal, plan: Plan, options: CallOptions, *, bus: SharedBus | None) -> None:
     """Hold one call at the console; blocks until it is over.
 
     Raises:
@@ -60,7 +61,7 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions) -> None:
         patience = threading.Timer(PATIENCE, _abandon)
         patience.daemon = True
         talking = _until_stopped(
-            plan, turns, tap, options, person=person, audio=audio, leaving=patience.start
+            plan, turns, tap, options, bus=bus, person=person, audio=audio, leaving=patience.start
         )
         try:
             asyncio.run(talking)
@@ -93,6 +94,7 @@ async def _until_stopped(
     tap: Tap,
     options: CallOptions,
     *,
+    bus: SharedBus | None,
     person: bool,
     audio: AudioRecorder | None,
     leaving: Callable[[], None],
@@ -135,6 +137,7 @@ async def _until_stopped(
                 wait_for_answers=not person,
                 attachable=options.say is None,
                 audio=audio,
+                bus=bus,
                 leaving=leaving,
             )
     except asyncio.CancelledError:

@@ -8,6 +8,7 @@ from loguru import logger
 from pipecat.transports.base_transport import BaseTransport
 
 from pipecat_workers_cli.call.audio import AudioRecorder
+from pipecat_workers_cli.call.placement import Distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import STOP_WITHIN, Call, open_call
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
@@ -25,6 +26,7 @@ class Calls:
         open_ones: Those in which something can be said.
         held: Calls at this moment, those included that are being opened or ended.
         closing: Whether the session ends; a call that opens then ends at once.
+        distribution: Where the workers are that don't run here; None runs all of them.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Calls:
             idle_timeout: Seconds in which nobody says anything before a call ends.
             when_empty: Called when the last call is over.
         """
+        self.distribution: Distribution | None = None
         self.held = 0
         self.closing = False
         self._current = current
@@ -86,6 +89,7 @@ class Calls:
             idle_timeout=self._idle_timeout,
             has_client=has_client,
             audio=audio,
+            distribution=self.distribution,
         )
         async with opened as call:
             self.open_ones.add(call)

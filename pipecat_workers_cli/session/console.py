@@ -5,7 +5,9 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 
+from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder
+from pipecat_workers_cli.call.placement import open_distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call, open_call
 from pipecat_workers_cli.checks import State
@@ -37,6 +39,7 @@ async def run_console(
     wait_for_answers: bool,
     attachable: bool = False,
     audio: AudioRecorder | None = None,
+    bus: SharedBus | None = None,
     leaving: Callable[[], None],
 ) -> None:
     """Hold one call and return when it is over.
@@ -50,6 +53,7 @@ async def run_console(
             a person, who may interrupt.
         attachable: Whether the session has a name by which other commands reach it.
         audio: Records the call, in which the turns are spoken then; the plan has voices.
+        bus: Where the workers are that don't run here; None runs all of them.
         leaving: Called when all that is left to do is to end the workers.
 
     Raises:
@@ -59,13 +63,19 @@ async def run_console(
         await load_models((*plan.choices(), CALLER))
     transport = ConsoleTransport() if audio is None else SpokenTransport(_caller_says)
     host = _Host(plan)
-    opened = open_call(
-        plan, transport, tap=tap, idle_timeout=idle_timeout, has_client=False, audio=audio
-    )
     async with (
         tap.collecting(),
         open_socket(host, tap) if attachable else nullcontext(),
-        opened as call,
+        open_distribution(bus) as distribution,
+        open_call(
+            plan,
+            transport,
+            tap=tap,
+            idle_timeout=idle_timeout,
+            has_client=False,
+            audio=audio,
+            distribution=distribution,
+        ) as call,
     ):
         host.call = call
         try:

@@ -28,7 +28,9 @@ from pipecat.runner import run as runner
 from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments
 from pipecat.runner.utils import create_transport
 
+from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder, numbered
+from pipecat_workers_cli.call.placement import open_distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import PmwError
@@ -91,6 +93,7 @@ class Serving:
         set_up_logs: Callable[[], None],
         attachable: bool = True,
         audio: Path | None = None,
+        bus: SharedBus | None = None,
     ) -> None:
         """Prepare a session; nothing listens yet.
 
@@ -105,6 +108,7 @@ class Serving:
             attachable: Whether the session has a name by which other commands reach it.
             audio: A WAV file for the first call to be heard in; the next have its name with
                 a number. None records none.
+            bus: Where the workers are that don't run here; None runs all of them.
         """
         host = "localhost" if options.host in EVERY_ADDRESS else own_host(options.host)
         page = f"http://{host}:{options.port}/"
@@ -123,6 +127,7 @@ class Serving:
         self._attachable = attachable
         self._calls = Calls(current, tap, idle_timeout=idle_timeout, when_empty=self._tidy_soon)
         self._audio = audio
+        self._bus = bus
         self._begun = 0
         self._on_signal: Callable[[int, FrameType | None], None] | None = None
         self._models: asyncio.Task[None] | None = None
@@ -252,10 +257,15 @@ class Serving:
         lag = asyncio.create_task(self._measure_lag(), name="measure lag")
         self._load_models(self._current.latest)
         try:
-            async with self._tap.collecting():
-                yield
+            async with (
+                self._tap.collecting(),
+                open_distribution(self._bus) as self._calls.distribution,
+            ):
+                try:
+                    yield
+                finally:
+                    await self._calls.end_all()
         finally:
-            await self._calls.end_all()
             stopping.set()
             await asyncio.wait({shown}, timeout=2)
             left = {shown, lag} | ({self._models} if self._models else set())

@@ -16,9 +16,7 @@ from pipecat.utils.asyncio.task_manager import TaskManager
 from pipecat.workers.base_worker import BaseWorker
 
 from pipecat_workers_cli.buses import local
-from pipecat_workers_cli.buses.local import LocalBus
-from pipecat_workers_cli.buses.urls import open_bus
-from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.buses.local import LocalBus, open_bus
 
 DOWN, UP = FrameDirection.DOWNSTREAM, FrameDirection.UPSTREAM
 
@@ -57,7 +55,7 @@ async def test_every_message_is_counted_once_however_many_listen():
         framed(audio()),
     ]
     listeners = [Listener(f"listener {number}", len(messages)) for number in range(3)]
-    async with asyncio.timeout(5), open_bus("local", channel="test") as bus:
+    async with asyncio.timeout(5), open_bus() as bus:
         await bus.setup(TaskManager(loop=asyncio.get_running_loop()))
         for listener in listeners:
             await bus.subscribe(listener)
@@ -129,19 +127,9 @@ async def test_a_thousand_names_are_told_apart_and_further_ones_are_counted_toge
 
 async def test_leaving_the_bus_leaves_no_task_behind():
     before = asyncio.all_tasks()
-    async with open_bus("local", channel="test") as bus:
+    async with open_bus() as bus:
         await bus.setup(TaskManager(loop=asyncio.get_running_loop()))
         await bus.subscribe(Listener("listener", 1))
         await bus.start()
         assert asyncio.all_tasks() > before
     assert asyncio.all_tasks() == before
-
-
-def test_a_url_of_no_bus_is_refused_without_its_password():
-    with pytest.raises(ConfigurationError) as caught:
-        open_bus("lokal://user:secret@host/0", channel="test")
-    assert "'lokal'" in caught.value.what
-    assert "did you mean 'local'?" in caught.value.mend
-    with pytest.raises(ConfigurationError) as caught:
-        open_bus("//user:secret@host", channel="test")
-    assert "secret" not in caught.value.what + caught.value.mend

@@ -17,7 +17,7 @@ from pipecat.workers.base_worker import BaseWorker
 from pipecat.workers.runner import WorkerRunner
 from rich.console import Console
 
-from pipecat_workers_cli.buses.urls import open_bus
+from pipecat_workers_cli.buses.local import open_bus
 from pipecat_workers_cli.cli.keys import restore_terminal
 from pipecat_workers_cli.cli.table import Header, run_table
 from pipecat_workers_cli.traffic.entry import Entry
@@ -66,7 +66,7 @@ async def session(way):
         return Header("test", "http://localhost:1/", "offline", "q ends")
 
     main, critic = BaseWorker("main"), Critic("critic")
-    async with open_bus("local", channel="test") as bus:
+    async with open_bus() as bus:
         tap.open_call("c1", bus, recipe="test", workers=["critic"], main="main")
         runner = WorkerRunner(bus=bus, handle_sigint=False)
         await runner.add_workers(main, critic)

@@ -54,10 +54,11 @@ def test_help_groups_the_commands_by_panel(run: Run, words: tuple[str, ...]) -> 
     assert (code, err) == (0, "")
     titles = re.findall(r"─ (\w+) ─", out)
     panels = [title for title in titles if title not in {"Options", "Logs"}]
-    assert panels == ["Patterns", "Recipes", "Sessions", "Traffic", "Tools"]
+    assert panels == ["Patterns", "Recipes", "Distributed", "Sessions", "Traffic", "Tools"]
     for panel, commands in {
         "Patterns": ("handoff", "debate", "code", "sensor"),
         "Recipes": ("run", "eval", "recipe"),
+        "Distributed": ("worker",),
         "Sessions": ("ps", "say", "stop"),
         "Traffic": ("bus",),
         "Tools": ("doctor", "completions"),

@@ -15,8 +15,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.base_worker import BaseWorker
 from pipecat.workers.runner import WorkerRunner
 
-from pipecat_workers_cli.buses.local import RECENT_MESSAGES, LocalBus
-from pipecat_workers_cli.buses.urls import open_bus
+from pipecat_workers_cli.buses.local import RECENT_MESSAGES, LocalBus, open_bus
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.kinds import Kind
 from pipecat_workers_cli.traffic.tap import RECENT_ENTRIES, Tap
@@ -48,7 +47,7 @@ class Specialist(BaseWorker):
 async def running(*workers):
     """Run workers on a bus of their own, watched by a tap as the call "c1"."""
     tap = Tap()
-    async with asyncio.timeout(10), open_bus("local", channel="test") as bus:
+    async with asyncio.timeout(10), open_bus() as bus:
         names = [worker.name for worker in workers]
         tap.open_call("c1", bus, recipe="test", workers=names[1:], main=names[0])
         runner = WorkerRunner(bus=bus, handle_sigint=False)

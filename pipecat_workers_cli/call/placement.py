@@ -1,0 +1,330 @@
+"""Who runs the workers of a call elsewhere: offered, joined, and replaced when they go silent."""
+
+import asyncio
+import shlex
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from loguru import logger
+from pipecat.frames.frames import TTSSpeakFrame
+
+from pipecat_workers_cli.buses.network import LEASE
+from pipecat_workers_cli.buses.post import ALIVE_EVERY, Post, open_post
+from pipecat_workers_cli.buses.remote import HubBus, Seat
+from pipecat_workers_cli.buses.urls import SharedBus, open_network
+from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.recipe.files import shipped_path
+from pipecat_workers_cli.wire.letter import Letter
+from pipecat_workers_cli.wire.notice import (
+    Joined,
+    Leave,
+    Left,
+    Notice,
+    Offer,
+    ToolBegun,
+    encode_notice,
+)
+from pipecat_workers_cli.workers.bridging import AgentBridge, BridgingMain
+from pipecat_workers_cli.workers.main import MainWorker
+
+LOOK_EVERY = 0.2  # seconds
+SILENT_AFTER = 2 * ALIVE_EVERY  # seconds; a filler is due two seconds after a host's death
+NOBODY_AFTER = 2.0  # seconds without a host until that is said
+SAY_AGAIN = 20.0  # seconds between two apologies
+OFFER_AGAIN = (LEASE + 3.0, 30.0)  # seconds of silence after which, and at most; doubled each time
+SWITCH_WITHIN = 8.0  # seconds that an answer under way may take before another host goes on
+TIDY_WITHIN = 1.0  # seconds for the engine to take offers back at a call's end
+
+WAIT = "One moment, please."
+NOBODY = "I'm sorry, everybody is busy just now. Please stay on the line."
+
+Tell = Callable[..., None]
+"""Tells an entry of the call, by its fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Where a session's workers are that don't run in it.
+
+    Attributes:
+        post: This process's.
+        bus: What it goes over.
+    """
+
+    post: Post
+    bus: SharedBus
+
+
+@asynccontextmanager
+async def open_distribution(bus: SharedBus | None) -> AsyncGenerator[Distribution | None]:
+    """Connect this process to a shared bus while the block lasts.
+
+    Args:
+        bus: Which one; None connects to none.
+
+    Raises:
+        PmwError: It can't be reached, or isn't what it should be.
+    """
+    if bus is None:
+        yield None
+        return
+    async with open_network(bus) as network, open_post(network) as post:
+        yield Distribution(post, bus)
+
+
+def queue_of(recipe: str, worker: str) -> str:
+    """Return the name under which a recipe's worker is offered and claimed."""
+    return f"{recipe}/{worker}"
+
+
+@dataclass(slots=True)
+class Place:
+    """One worker of a call, and what is known of who runs it.
+
+    Attributes:
+        worker: Its name.
+        offered: How often it was offered.
+        offer: The id of the latest offer; None if it could not be made yet.
+        offer_at: When to offer it again, in the event loop's seconds.
+        missed_at: Since when nobody runs it; None while somebody does.
+        silent: Whether nothing was heard of its process for too long.
+        told: Whether the user was told that nobody runs it.
+        filled: Whether the caller was asked to wait, since it went silent.
+        keeping: Exchanges signs of life with the process that runs it.
+    """
+
+    worker: str
+    offered: int = 0
+    offer: str | None = None
+    offer_at: float = 0.0
+    missed_at: float | None = None
+    silent: bool = False
+    told: bool = False
+    filled: bool = False
+    keeping: ExitStack = field(default_factory=ExitStack)
+
+
+class Placement:
+    """Sees to it that somebody runs each of a call's other workers, for as long as it lasts.
+
+    Attributes:
+        bus: The call's bus.
+    """
+
+    def __init__(self, call: str, distribution: Distribution, plan: Plan) -> None:
+        """Prepare; nothing is offered yet.
+
+        Args:
+            call: The call's id.
+            distribution: Where hosts are found.
+            plan: The recipe; its workers are those to be run elsewhere.
+        """
+        recipe = plan.loaded.recipe
+        self._post = distribution.post
+        self.bus = HubBus(call, self._post, main=recipe.main.name, on_notice=self._note)
+        self._distribution = distribution
+        self._plan = plan
+        self._places = {worker.name: Place(worker.name) for worker in recipe.workers}
+        self._apologised_at = -SAY_AGAIN
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._main: MainWorker
+        self._tell: Tell
+
+    @asynccontextmanager
+    async def open_bus(self) -> AsyncGenerator[HubBus]:
+        """Open the call's bus; leaving stops what it still delivers."""
+        try:
+            yield self.bus
+        finally:
+            await self.bus.stop()
+
+    @asynccontextmanager
+    async def running(self, main: MainWorker, tell: Tell) -> AsyncGenerator[None]:
+        """Offer the workers, and have them replaced, while the block lasts.
+
+        Args:
+            main: The main worker, to whom fillers and takeovers go.
+            tell: Told entries of the call.
+        """
+        self._main, self._tell = main, tell
+        with self._post.taking(self.bus.call, self._places, self.bus.take):
+            watching = asyncio.create_task(self._watch(), name="placement")
+            try:
+                yield
+            finally:
+                watching.cancel()
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.wait({watching, *self._tasks}, timeout=TIDY_WITHIN)
+                await self._leave()
+
+    async def _leave(self) -> None:
+        for worker, seat in self.bus.seats.items():
+            self.bus.notify(seat, worker, Leave("the call is over"))
+        with suppress(TimeoutError, PmwError):
+            async with asyncio.timeout(TIDY_WITHIN if self._post.failure is None else 0):
+                for place in self._places.values():
+                    if place.offer is not None:
+                        await self._post.network.withdraw(self._queue(place), place.offer)
+        for place in self._places.values():
+            place.keeping.close()
+
+    def _queue(self, place: Place) -> str:
+        return queue_of(self._plan.loaded.recipe.name, place.worker)
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        for place in self._places.values():
+            place.missed_at = loop.time()
+        while True:
+            for place in self._places.values():
+                await self._look(place, loop.time())
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _look(self, place: Place, now: float) -> None:
+        seat = self.bus.seats.get(place.worker)
+        if seat is not None:
+            await self._look_at(place, seat, now)
+        if place.missed_at is not None:
+            if now >= place.offer_at:
+                await self._offer(place, now)
+            if now - place.missed_at > NOBODY_AFTER:
+                await self._miss(place, now)
+
+    async def _look_at(self, place: Place, seat: Seat, now: float) -> None:
+        """Notice that the process that runs a worker is silent, or is heard again."""
+        silent = self._post.silent_for(seat.address) > SILENT_AFTER
+        if silent and not place.silent:
+            place.missed_at = now
+            place.offer_at = now + OFFER_AGAIN[0]  # its lease ends sooner, and brings another
+            logger.info(f"nothing is heard of {place.worker}")
+        elif place.silent and not silent:
+            place.missed_at, place.told, place.filled = None, False, False
+        place.silent = silent
+        if silent:
+            await self._hold(place)
+
+    def _bridge_to(self, place: Place) -> AgentBridge | None:
+        """Return the way to a worker, if it is the agent that has the call."""
+        main = self._main
+        if isinstance(main, BridgingMain) and main.agent == place.worker:
+            return main.bridge
+        return None
+
+    async def _hold(self, place: Place) -> None:
+        """Ask the caller for patience, once, if it is the silent one who owes an answer."""
+        bridge = self._bridge_to(place)
+        if bridge and await bridge.hold() and not place.filled:
+            place.filled = True
+            await self._say(WAIT)
+
+    async def _miss(self, place: Place, now: float) -> None:
+        """Say that nobody runs a worker, to the user once and to the caller now and then."""
+        if not place.told:
+            place.told = True
+            what = f"nobody hosts {place.worker}; start it: {self._mend(place.worker)}"
+            self._tell(event="error", worker=place.worker, text=what)
+        if self._is_waited_for(place.worker) and now - self._apologised_at > SAY_AGAIN:
+            self._apologised_at = now
+            await self._say(NOBODY)
+
+    def _mend(self, worker: str) -> str:
+        """Return the command that hosts a worker."""
+        bus, loaded = self._distribution.bus, self._plan.loaded
+        told = ""
+        if loaded.path != shipped_path("handoff"):
+            told = f" --recipe {shlex.quote(str(loaded.path))}"
+        return f"pmw worker {worker}{told} --bus {bus.shown} --channel {bus.channel}"
+
+    def _is_waited_for(self, worker: str) -> bool:
+        main = self._main
+        if not isinstance(main, BridgingMain) or not main.client_connected.is_set():
+            return False
+        opener = self._plan.loaded.recipe.opener.name
+        return main.agent == worker or (main.agent is None and worker == opener)
+
+    async def _say(self, text: str) -> None:
+        await self._main.queue_frame(TTSSpeakFrame(text, append_to_context=False))
+
+    async def _offer(self, place: Place, now: float) -> None:
+        """Offer a worker, once more if it was before; the engine may be away for a while."""
+        first, longest = OFFER_AGAIN
+        place.offer_at = now + min(first * 2 ** min(place.offered, 5), longest)
+        queue = self._queue(place)
+        place.offered += 1  # also if it fails, for it may have been made all the same
+        offer = Offer(
+            call=self.bus.call,
+            worker=place.worker,
+            main=self._plan.loaded.recipe.main.name,
+            address=self._post.address,
+            number=place.offered,
+            hash=self._plan.loaded.hash,
+            speech=self._plan.stt is not None or self._plan.tts is not None,
+        )
+        try:
+            if place.offer is not None:
+                await self._post.network.withdraw(queue, place.offer)
+            place.offer = await self._post.network.offer(queue, encode_notice(offer))
+        except PmwError as error:
+            logger.info(f"{place.worker} could not be offered: {error.what}")
+            place.offer_at = now + 1.0
+
+    def _note(self, sender: str, letter: Letter, notice: Notice) -> None:
+        place = self._places[letter.worker]
+        seat = self.bus.seats.get(letter.worker)
+        if isinstance(notice, Joined):
+            self._start(self._join(place, Seat(sender, letter.epoch), notice))
+        elif seat != Seat(sender, letter.epoch):
+            return
+        elif isinstance(notice, Left):
+            self._start(self._lose(place, notice))
+        elif isinstance(notice, ToolBegun) and (bridge := self._bridge_to(place)):
+            bridge.owed.begun(notice.id, notice.name)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="placement of a worker")
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.opt(exception=error).error(f"a worker was not taken in: {type(error).__name__}")
+
+    async def _join(self, place: Place, seat: Seat, joined: Joined) -> None:
+        before = self.bus.seats.get(place.worker)
+        if before is not None and seat.epoch <= before.epoch:
+            self.bus.notify(seat, place.worker, Leave("another host has it"))
+            return
+        if before is not None and not place.silent:
+            await self._answered(place)
+            self.bus.notify(before, place.worker, Leave("another host has it"))
+        place.keeping.close()
+        place.keeping.enter_context(self._post.keeping(seat.address))
+        place.missed_at, place.silent = None, False
+        place.told = place.filled = False
+        self.bus.take_in(place.worker, seat)
+        if joined.hash != self._plan.loaded.hash:
+            what = f"{joined.host} runs {place.worker} by another recipe, {joined.hash}"
+            self._tell(event="error", worker=place.worker, text=what)
+        if bridge := self._bridge_to(place):
+            await bridge.resume()
+
+    async def _answered(self, place: Place) -> None:
+        """Wait until an agent has said what it is saying, before another goes on in its place."""
+        deadline = asyncio.get_running_loop().time() + SWITCH_WITHIN
+        while (bridge := self._bridge_to(place)) and bridge.owed:
+            await asyncio.sleep(LOOK_EVERY)
+            if asyncio.get_running_loop().time() > deadline:
+                return
+
+    async def _lose(self, place: Place, left: Left) -> None:
+        logger.info(f"{place.worker} is left by its host: {left.why}")
+        self.bus.put_out(place.worker)
+        place.keeping.close()
+        now = asyncio.get_running_loop().time()
+        place.missed_at, place.offer_at = now, now
+        await self._hold(place)

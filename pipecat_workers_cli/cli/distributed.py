@@ -1,0 +1,85 @@
+"""The commands that put workers into processes of their own."""
+
+from typing import Annotated, Optional
+
+import typer
+
+from pipecat_workers_cli.cli.arguments import (
+    Bus,
+    Channel,
+    DatabaseUrl,
+    Llm,
+    RedisUrl,
+    ServicesOption,
+    Sets,
+    Tts,
+    takes_log_options,
+)
+from pipecat_workers_cli.cli.complete import complete_recipe
+from pipecat_workers_cli.cli.terminal import Terminal
+from pipecat_workers_cli.options import BusOptions, HostOptions, ServiceOptions
+
+
+@takes_log_options
+def worker(
+    context: typer.Context,
+    names: Annotated[
+        Optional[list[str]],  # noqa: UP045  # Typer reads it at run time
+        typer.Argument(metavar="NAME…", help="Workers of the recipe."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All workers of the recipe.")] = False,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            metavar="RECIPE",
+            help="Whose workers: a name or a path.",
+            autocompletion=complete_recipe,
+        ),
+    ] = "handoff",
+    max_calls: Annotated[
+        int | None,
+        typer.Option(
+            "--max-calls",
+            min=1,
+            help="Calls at once, for each worker.",
+            show_default="what the slowest service bears",
+        ),
+    ] = None,
+    drain_timeout: Annotated[
+        float,
+        typer.Option(
+            "--drain-timeout",
+            min=0,
+            metavar="S",
+            help="How long calls may go on here after SIGTERM.",
+        ),
+    ] = 60.0,
+    bus: Bus = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+    channel: Channel = None,
+    services: ServicesOption = None,
+    llm: Llm = None,
+    tts: Tts = None,
+    sets: Sets = None,
+) -> None:
+    """Host workers for calls whose main workers run elsewhere."""
+    from pipecat_workers_cli.logs import set_up_logs
+    from pipecat_workers_cli.settings import load_env
+
+    terminal = Terminal.of(context)
+    load_env(terminal.env_file)
+    set_up_logs(terminal.log_level, terminal.log_file)
+    from pipecat_workers_cli.cli.hosting import host_workers
+
+    options = HostOptions(
+        names=tuple(names or ()),
+        every=every,
+        services=ServiceOptions(profile=services, llm=llm, tts=tts),
+        bus=BusOptions(bus, redis_url, database_url, channel),
+        sets=tuple(sets or ()),
+        max_calls=max_calls,
+        drain_timeout=drain_timeout,
+    )
+    host_workers(terminal, recipe, options)

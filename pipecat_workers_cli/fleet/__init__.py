@@ -1,0 +1,1 @@
+"""Processes that run workers for calls elsewhere."""

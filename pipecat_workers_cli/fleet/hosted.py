@@ -1,0 +1,126 @@
+"""One worker of a call that this process runs for a main worker elsewhere."""
+
+import asyncio
+import time
+from importlib.metadata import version
+
+from loguru import logger
+from pipecat.workers.base_worker import BaseWorker
+
+from pipecat_workers_cli.buses.network import Claim
+from pipecat_workers_cli.buses.post import Post
+from pipecat_workers_cli.buses.remote import Seat, SpokeBus
+from pipecat_workers_cli.call.assembly import build_worker
+from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.call.run import running
+from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.traffic.tap import Tap
+from pipecat_workers_cli.wire.letter import Letter
+from pipecat_workers_cli.wire.notice import Joined, Leave, Left, Notice, Offer
+
+ALONE_AFTER = 30.0  # seconds without a sign of the main worker's process
+LOOK_EVERY = 1.0  # seconds
+
+
+class Hosted:
+    """A worker, from its claim until the call needs it no more.
+
+    Attributes:
+        claim: What was claimed.
+        offer: What it said.
+        moving: Whether another host may have it already; it goes on until that one does.
+    """
+
+    def __init__(self, claim: Claim, offer: Offer, post: Post) -> None:
+        """Prepare; nothing is built yet.
+
+        Args:
+            claim: What was claimed.
+            offer: What it says.
+            post: This process's.
+        """
+        self.claim = claim
+        self.offer = offer
+        self.moving = False
+        self._post = post
+        self._why: str | None = None
+        self._over = asyncio.Event()
+        self.bus = SpokeBus(
+            offer.call,
+            post,
+            worker=offer.worker,
+            hub=Seat(offer.address, offer.epoch(claim.number)),
+            on_notice=self._note,
+        )
+
+    def stop(self, why: str) -> None:
+        """Let the worker end; the first reason counts."""
+        if not self._over.is_set():
+            self._why = why
+            self._over.set()
+
+    def _note(self, _sender: str, _letter: Letter, notice: Notice) -> None:
+        if isinstance(notice, Leave):
+            self.stop("")
+
+    async def run(self, plan: Plan, tap: Tap, *, host: str) -> None:
+        """Build the worker and run it until the call or this host needs it no more.
+
+        Args:
+            plan: The recipe by which it is built.
+            tap: Sees its bus.
+            host: What this host is called.
+        """
+        offer, post = self.offer, self._post
+        plan = plan if offer.speech else plan.in_words()
+        (planned,) = (worker for worker in plan.workers if worker.recipe.name == offer.worker)
+        with (
+            post.taking(offer.call, [offer.worker], self.bus.take),
+            post.keeping(offer.address),
+        ):
+            try:
+                worker = await build_worker(plan, planned)
+                self._watch(plan, tap)
+                joined = Joined(host, version("pipecat-workers-cli"), plan.loaded.hash)
+                await self._run(worker, joined)
+            except PmwError as error:
+                self.stop(error.what)
+                logger.error(f"{offer.worker} can't be hosted: {error.what} ({error.mend})")
+            except (TimeoutError, ExceptionGroup) as error:
+                self.stop(type(error).__name__)
+                logger.error(f"{offer.worker} did not end well: {type(error).__name__}")
+            finally:
+                tap.close_call(offer.call)
+                if self._why:
+                    self.bus.tell(Left(self._why))
+
+    async def _run(self, worker: BaseWorker, joined: Joined) -> None:
+        over = asyncio.create_task(worker.wait(), name=f"{worker.name} over")
+        over.add_done_callback(lambda _: self.stop("the worker stopped"))
+        watching = asyncio.create_task(self._watch_main(), name="watch the main worker")
+        try:
+            async with running([worker], self.bus):
+                self.bus.tell(joined)
+                await self._over.wait()
+        finally:
+            over.cancel()
+            watching.cancel()
+
+    async def _watch_main(self) -> None:
+        """End when the main worker's process is gone: it has the call, and the call with it."""
+        while not self._over.is_set():
+            await asyncio.sleep(LOOK_EVERY)
+            silent = self._post.silent_for(self.offer.address)
+            if silent > ALONE_AFTER and self._post.failure is None:
+                self.stop("nothing is heard of the main worker")
+
+    def _watch(self, plan: Plan, tap: Tap) -> None:
+        tap.open_call(
+            self.offer.call,
+            self.bus,
+            recipe=plan.loaded.recipe.name,
+            workers=[self.offer.worker],
+            main=self.offer.main,
+            since=time.monotonic(),
+            recipe_hash=plan.loaded.hash,
+        )

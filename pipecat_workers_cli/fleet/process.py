@@ -1,0 +1,84 @@
+"""The process of a worker host: it drains at the first signal, and leaves at the second."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from pipecat_workers_cli.buses.post import open_post
+from pipecat_workers_cli.buses.urls import SharedBus, open_network
+from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.fleet.host import WorkerHost
+from pipecat_workers_cli.session.socket import open_socket
+from pipecat_workers_cli.traffic.tap import Tap
+
+Beside = Callable[[WorkerHost, str | None], AbstractAsyncContextManager[None]]
+"""What runs while the host serves: a banner, a live table. Given the host and its name."""
+
+
+async def serve_workers(
+    plan: Plan,
+    bus: SharedBus,
+    *,
+    tap: Tap,
+    max_calls: int,
+    drain_timeout: float,
+    beside: Beside,
+) -> int:
+    """Run workers for calls elsewhere until a signal ends it.
+
+    Args:
+        plan: The recipe with its providers, checked; all of its workers are run.
+        bus: Where calls are.
+        tap: Sees the workers' buses.
+        max_calls: How many of each worker to run at once.
+        drain_timeout: Seconds that calls may go on here after the first signal.
+        beside: Entered once it serves.
+
+    Returns:
+        The signal that ended it.
+
+    Raises:
+        PmwError: The bus can't be reached, or calls were still going on at the end.
+    """
+    stopping = _Stopping()
+    async with open_network(bus) as network, open_post(network) as post:
+        host = WorkerHost(plan, post, tap, max_calls=max_calls)
+        running = asyncio.create_task(host.run(), name="worker host")
+        running.add_done_callback(lambda _: stopping.asked.set())
+        try:
+            async with (
+                tap.collecting(),
+                open_socket(host, tap) as name,
+                beside(host, name),
+            ):
+                await stopping.asked.wait()
+                clean = running.done() or await host.drain(within=drain_timeout)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+    if not running.cancelled() and (error := running.exception()) is not None:
+        raise error
+    if not clean:
+        what = f"calls went on after {drain_timeout:g} s of draining"
+        raise PmwError(what, mend="give them longer: --drain-timeout S")
+    return stopping.signal
+
+
+class _Stopping:
+    """The first signal asks to stop, the second leaves at once."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.signal = 0
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._take, number)
+
+    def _take(self, number: int) -> None:
+        if self.asked.is_set():
+            os._exit(130 if number == signal.SIGINT else 1)
+        self.signal = number
+        self.asked.set()

@@ -1,0 +1,69 @@
+"""Which bus is meant by what was typed and by the environment."""
+
+import pytest
+
+from pipecat_workers_cli.buses.urls import SharedBus, choose_bus
+from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.options import BusOptions
+
+VARIABLES = ("PMW_BUS", "PMW_CHANNEL", "DATABASE_URL", "PGMQ_CHANNEL")
+POSTGRES = "postgresql://pmw:secret@db:5432/calls"
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "chosen"),
+    [
+        (BusOptions(), {}, None),
+        (BusOptions(), {"DATABASE_URL": POSTGRES}, None),
+        (BusOptions(), {"PMW_BUS": "redis"}, ("redis://localhost:6379", "pipecat:acme")),
+        (BusOptions(bus="local"), {"PMW_BUS": "redis"}, None),
+        (BusOptions(redis_url="rediss://r"), {}, ("rediss://r", "pipecat:acme")),
+        (BusOptions(bus="pgmq"), {"DATABASE_URL": POSTGRES}, (POSTGRES, "pipecat_acme")),
+        (BusOptions(database_url=POSTGRES), {"PGMQ_CHANNEL": "calls"}, (POSTGRES, "calls")),
+        (BusOptions(bus=POSTGRES), {"PMW_CHANNEL": "a", "PGMQ_CHANNEL": "b"}, (POSTGRES, "a")),
+        (BusOptions(bus="redis", channel="c"), {"PMW_CHANNEL": "a"}, (None, "c")),
+    ],
+)
+def test_the_bus_is_chosen_by_what_was_typed_then_by_the_environment(
+    options, environment, chosen, monkeypatch
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    bus = choose_bus(options)
+    if chosen is None:
+        assert bus is None
+        return
+    url, channel = chosen
+    assert bus is not None
+    assert bus.channel == channel
+    assert url in (None, bus.url)
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "mend"),
+    [
+        (BusOptions(bus="lokal://user:secret@host/0"), "'lokal'", "did you mean 'local'?"),
+        (BusOptions(bus="//user:secret@host"), "no bus", "redis://"),
+        (BusOptions(bus="redis", redis_url="redis://r"), "--bus and --redis-url", "leave"),
+        (BusOptions(redis_url=POSTGRES), "--redis-url names no such bus", "--bus"),
+        (BusOptions(bus="pgmq"), "$DATABASE_URL", "--database-url"),
+        (BusOptions(bus="redis", channel="x" * 81), "80 characters", "--channel"),
+    ],
+)
+def test_what_names_no_bus_is_refused_without_its_password(options, what, mend):
+    with pytest.raises(ConfigurationError) as caught:
+        choose_bus(options)
+    assert what in caught.value.what
+    assert mend in caught.value.mend
+    assert "secret" not in caught.value.what + caught.value.mend
+
+
+def test_a_bus_is_shown_without_its_password_and_its_query():
+    assert SharedBus(POSTGRES, "c").shown == "postgresql://pmw:***@db:5432/calls"
+    assert SharedBus("redis://h:1/2?password=secret", "c").shown == "redis://h:1/2"
