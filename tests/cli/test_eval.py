@@ -164,7 +164,7 @@ def test_set_and_env_file_count_here_too(mine: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (("./mine.toml", "gone.yaml"), 2, "gone.yaml: there is no such file"),
+        (("./mine.toml", "./typo.yaml"), 2, "typo.yaml:3: expct: unknown key"),
         (("./mine.toml", "./broken.yaml"), 2, "broken.yaml:2: "),
         (("handof",), 2, "'handoff'"),
         (("./mine.toml", "--junit", "nowhere/report.xml"), 2, "nowhere/report.xml"),
@@ -176,6 +176,7 @@ def test_set_and_env_file_count_here_too(mine: Path) -> None:
 def test_what_is_wrong_or_missing_is_said_in_two_lines(words, code, told, mine: Path) -> None:
     files = {
         "broken": "name: [\n",
+        "typo": "name: t\nscenarios:\n  - {name: a, turns: [{user: Hello, expct: []}]}\n",
         "aloud": "name: a\nuser: {modality: audio, speech: {service: kokoro, voice: af}}\n"
         "scenarios: [{name: a, turns: [{user: Hello}]}]\n",
         "factory": "name: f\nuser: {modality: audio, speech: {factory: no.such.thing}}\n"
