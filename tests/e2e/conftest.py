@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,11 @@ ROOT = Path(__file__).parents[2]
 class Process:
     """A running `pmw`: its lines as they come, its exit code once it is out."""
 
-    def __init__(self, words: list[str], *, env: dict[str, str], cwd: Path) -> None:
+    def __init__(
+        self, words: list[str], *, env: dict[str, str], cwd: Path, inside: Sequence[str] = ()
+    ) -> None:
         self.popen = subprocess.Popen(
-            [*PMW, *words],
+            [*inside, *PMW, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -102,8 +104,10 @@ def pmw(pmw_env, tmp_path) -> Iterator[Callable[..., Process]]:
     """Start `pmw` with the given words; what still runs at the end is killed."""
     running: list[Process] = []
 
-    def start(*words: str, env: dict[str, str] | None = None) -> Process:
-        process = Process(list(words), env={**pmw_env, **(env or {})}, cwd=tmp_path)
+    def start(
+        *words: str, env: dict[str, str] | None = None, inside: Sequence[str] = ()
+    ) -> Process:
+        process = Process(list(words), env={**pmw_env, **(env or {})}, cwd=tmp_path, inside=inside)
         running.append(process)
         return process
 
