@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 
 from tests.e2e.conftest import PMW
 from tests.e2e.test_serving import eval_hello
+from tests.terminal import Terminal
 
 OFFLINE = ("--services", "offline")
 PYTHON = (sys.executable,)
@@ -106,8 +107,19 @@ def test_a_goodbye_ends_the_call_and_the_next_turn_opens_another(pmw_run: Run):
     assert again.returncode == 0
 
 
-def test_two_sessions_side_by_side(pmw_run: Run):
+@pytest.fixture
+def watched(pmw_env, tmp_path) -> Iterator[Terminal]:
+    """A terminal with `pmw ps --watch`."""
+    terminal = Terminal([*PMW, "ps", "--watch"], env=pmw_env, cwd=tmp_path)
+    yield terminal
+    terminal.close()
+
+
+def test_two_sessions_side_by_side(pmw_run: Run, pmw, watched: Terminal):
+    rounds = pmw("ps", "--watch")
+    watched.wait_for(b"no session is running")
     one, other = start(pmw_run), start(pmw_run)
+    watched.wait_for(b"handoff-2")
     assert [one["session"], other["session"]] == ["handoff", "handoff-2"]
     which = pmw_run("say", "hello")
     assert which.returncode == 2
@@ -132,6 +144,16 @@ def test_two_sessions_side_by_side(pmw_run: Run):
     assert sorted(both.stdout.splitlines()) == ["stopped handoff", "stopped handoff-2"]
     assert not is_alive(one["pid"])
     assert not is_alive(other["pid"])
+
+    watched.seen = b""
+    watched.wait_for(b"no session is running")
+    watched.type(b"q")
+    assert watched.end() == 0
+    nobody = ["  ".join(columns[0].split()), ""]
+    rounds.wait_for(lambda: rounds.out[-2:] == nobody)
+    assert rounds.out[:2] == nobody
+    assert rounds.stop(signal.SIGINT)[0] == 130
+    assert rounds.err == []
 
 
 def test_a_killed_session_leaves_no_name_behind(pmw_run: Run):
