@@ -12,9 +12,26 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import ClientConnection, connect
 
 PMW = [sys.executable, "-m", "pipecat_workers_cli"]
 ROOT = Path(__file__).parents[2]
+
+
+GREETING = "Welcome to Acme Corporation!"
+
+
+def write_brief(folder: Path) -> str:
+    """Write the shipped handoff with a short greeting, for calls that aren't about that.
+
+    Returns:
+        What `pmw run` takes for it in that folder.
+    """
+    text = (ROOT / "recipes" / "handoff.toml").read_text(encoding="utf-8")
+    whole = f"{GREETING} I'm the greeter. What can I do for you?"
+    assert text.count(whole) == 1
+    (folder / "brief.toml").write_text(text.replace(whole, GREETING), encoding="utf-8")
+    return "./brief.toml"
 
 
 class Process:
@@ -71,6 +88,14 @@ class Process:
         for reader in self._readers:
             reader.join(2)
         return code, time.monotonic() - began
+
+
+def connected(port: int) -> ClientConnection:
+    """Call a `pmw` as Pipecat's eval client does; leaving hangs up.
+
+    What nobody reads must not fill a queue: the hang-up would wait behind it for ten seconds.
+    """
+    return connect(f"ws://localhost:{port}/ws", max_queue=None)
 
 
 class Server(Process):

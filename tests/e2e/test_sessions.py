@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from websockets.sync.client import connect
 
-from tests.e2e.conftest import PMW
+from tests.e2e.conftest import PMW, connected
 from tests.e2e.test_serving import eval_hello
 from tests.terminal import Terminal
 
@@ -245,7 +244,7 @@ def test_a_session_in_the_background_outlives_its_shell(pmw_run: Run, pmw_env, t
 @pytest.mark.speech
 def test_a_turn_in_words_reaches_a_call_that_came_by_the_network(pmw_run: Run, serve):
     server = serve("handoff", *OFFLINE, "-o", "json")
-    with connect(f"ws://localhost:{server.port}/ws") as caller:
+    with connected(server.port) as caller:
         caller.send(eval_hello())
         server.wait_for(lambda: any('"bot"' in line for line in server.out))
         said = pmw_run("say", "How much is the paint?")
@@ -254,7 +253,7 @@ def test_a_turn_in_words_reaches_a_call_that_came_by_the_network(pmw_run: Run, s
         (session,) = sessions(pmw_run)
         assert len(session["calls"]) == 1
         call = session["calls"][0]["call"]
-        with connect(f"ws://localhost:{server.port}/ws") as other:
+        with connected(server.port) as other:
             other.send(eval_hello())
             until(lambda: len(sessions(pmw_run)[0]["calls"]) == 2, "there are two calls")
             which = pmw_run("say", "hello")
