@@ -16,15 +16,26 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as settings.load_env does
 signal.signal(signal.SIGINT, signal.default_int_handler)
 logger.remove()  # Pipecat's inner life would bury what a failed test has to say
 
+YIELDING = 5  # of niceness; beside what has none, a process gets a third of its time
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks for its groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what is timed by the ear in one process: two calls at once would disturb each other."""
+    """Keep what is timed by the ear in one process: two calls at once would disturb each other.
+
+    xdist starts with the biggest group, which is this one.
+    """
     for item in items:
-        timed = {"browser", "speech"} & {mark.name for mark in item.iter_markers()}
-        if timed or "e2e" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("real"))
+        if item.get_closest_marker("aloud"):
+            item.add_marker(pytest.mark.xdist_group("aloud"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let what is timed by the ear go first where tests run side by side."""
+    beside = "PYTEST_XDIST_WORKER" in os.environ and not item.get_closest_marker("aloud")
+    if beside and not os.nice(0):
+        os.nice(YIELDING)
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,10 @@
 """`pmw ps`, `say` and `stop`: which sessions there are, a turn to say in one, their end."""
 
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -14,7 +16,7 @@ from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import Output
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
 
     from pipecat_workers_cli.session.messages import Status
 
@@ -48,7 +50,10 @@ def ps(
     terminal = Terminal.of(context)
     as_json = as_json or output is Output.JSON
     if watch and not as_json and sys.stdout.isatty():
-        _watch(terminal)
+        import asyncio
+
+        asyncio.run(_watch(terminal.console()))
+        return
     while True:
         found = statuses()
         if as_json:
@@ -57,10 +62,12 @@ def ps(
             terminal.console().print(_tables(found))
         else:
             _print_columns(found)
-        if not found and not as_json:
-            terminal.say(f"no session is running; {START}")
         if not watch:
+            if not found and not as_json:
+                terminal.say(f"no session is running; {START}")
             return
+        if not as_json:
+            print()  # which tells this second's columns from the next one's
         sys.stdout.flush()
         time.sleep(WATCH_EVERY)
 
@@ -201,19 +208,33 @@ def _tables(found: Sequence["Status"]) -> "Group":
             for first, *rest in rows:
                 table.add_row(Text(first, style="bold"), *map(Text, rest))
             tables.append(table)
-    return Group(*tables)
+    return Group(*[part for table in tables for part in ("", table)][1:])
 
 
-def _watch(terminal: Terminal) -> None:
-    """Draw the tables anew each second, until Ctrl-C."""
+async def _watch(console: "Console") -> None:
+    """Draw the tables anew each second, until `q`, SIGTERM or Ctrl-C."""
+    import asyncio
+
+    from rich.console import Group
     from rich.live import Live
     from rich.text import Text
 
+    from pipecat_workers_cli.cli.keys import open_keys, terminal_fd
     from pipecat_workers_cli.session.attached import START, statuses
 
-    with Live(console=terminal.console(), auto_refresh=False, screen=True) as live:
-        while True:
-            found = statuses()
-            nobody = Text(f"no session is running; {START}")
-            live.update(_tables(found) if found else nobody, refresh=True)
-            time.sleep(WATCH_EVERY)
+    key = "Ctrl-C" if terminal_fd() is None else "q"
+    ending = Text(f"\n{key} ends watching", style="dim")
+    stop = asyncio.Event()
+
+    def press(key: str) -> None:
+        if key == "q":
+            stop.set()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    with Live(console=console, auto_refresh=False, screen=True) as live, open_keys(press):
+        while not stop.is_set():
+            found = await asyncio.to_thread(statuses)
+            told = _tables(found) if found else Text(f"no session is running; {START}")
+            live.update(Group(told, ending), refresh=True)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), WATCH_EVERY)

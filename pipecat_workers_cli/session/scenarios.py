@@ -17,6 +17,7 @@ from pipecat.evals.scenario import (
 
 from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
 from pipecat_workers_cli.recipe.files import read_bounded, scenarios_beside
+from pipecat_workers_cli.session.scenario_keys import refuse_unknown_keys
 from pipecat_workers_cli.settings import variable
 
 Scenario = EvalScriptScenario | EvalSimulationScenario
@@ -71,8 +72,11 @@ def _named(name: str, file: EvalScenarioFile) -> Scenario:
 def _read(path: Path) -> EvalScenarioFile:
     read_bounded(path)  # which says in our words what is wrong with a file as such
     try:
+        refuse_unknown_keys(path)
         with warnings.catch_warnings(record=True) as caught:
             file = EvalScenarioFile.load(path)
+    except ConfigurationError:
+        raise
     except Exception as error:  # whatever Pipecat's reader makes of what stands there
         raise ConfigurationError(
             _fault(error, path), mend="see docs.pipecat.ai for what a scenario may say"

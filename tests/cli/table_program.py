@@ -1,11 +1,9 @@
 """A session of two real workers under the live table, for a test on a pseudo-terminal."""
 
 import asyncio
-import fcntl
 import os
 import signal
 import sys
-import termios
 
 from loguru import logger
 from pipecat.bus import BusFrameMessage, BusJobRequestMessage
@@ -88,5 +86,4 @@ async def session(way):
 
 
 logger.remove()
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C comes from it
 asyncio.run(session(sys.argv[1] if len(sys.argv) > 1 else ""))

@@ -1,7 +1,6 @@
 import asyncio
 import io
 import os
-import pty
 import re
 import select
 import signal
@@ -38,6 +37,7 @@ from pipecat_workers_cli.traffic.snapshot import (
     WorkerView,
 )
 from pipecat_workers_cli.traffic.tap import Tap
+from tests.terminal import Terminal
 
 HEADER = Header(
     recipe="handoff",
@@ -377,65 +377,13 @@ def test_the_page_opens_in_a_browser_with_a_window_only(monkeypatch, tmp_path):
 PROGRAM = Path(__file__).parent / "table_program.py"
 
 
-class Terminal:
-    """A program on a pseudo-terminal of 80 by 24; stdout is a pipe of its own."""
-
-    def __init__(self, *args):
-        self.master, self.slave = pty.openpty()
-        termios.tcsetwinsize(self.slave, (24, 80))
-        self.before = termios.tcgetattr(self.slave)
-        self.seen = b""
-        self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), *args],
-            stdin=self.slave,
-            stderr=self.slave,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "TERM": "xterm-256color"},
-            start_new_session=True,
-        )
-
-    def wait_for(self, text, *, within=30.0):
-        deadline = time.monotonic() + within
-        while text not in self.seen:
-            left = deadline - time.monotonic()
-            assert left > 0, f"{text!r} not in {self.seen[-3000:]!r}"
-            if select.select([self.master], [], [], left)[0]:
-                self.seen += os.read(self.master, 65_536)
-
-    def type(self, keys):
-        self.seen = b""
-        os.write(self.master, keys)
-
-    def end(self):
-        """Wait for the program; return its exit code, when its terminal is as it was."""
-        deadline = time.monotonic() + 20
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline, self.seen[-3000:]
-            if select.select([self.master], [], [], 0.02)[0]:
-                self.seen += os.read(self.master, 65_536)
-        while select.select([self.master], [], [], 0)[0]:
-            self.seen += os.read(self.master, 65_536)
-        assert termios.tcgetattr(self.slave) == self.before
-        assert b"\x1b[?1049l" in self.seen
-        assert b"\x1b[?25h" in self.seen
-        return self.process.returncode
-
-    def close(self):
-        if self.process.stdout is None or self.process.stdout.closed:
-            return
-        if self.process.poll() is None:
-            self.process.kill()
-        self.out, _ = self.process.communicate()
-        os.close(self.master)
-        os.close(self.slave)
-
-
 @pytest.fixture
 def start():
     started: list[Terminal] = []
 
     def begin(*args):
-        started.append(Terminal(*args))
+        program = [sys.executable, str(PROGRAM), *args]
+        started.append(Terminal(program, env=dict(os.environ), stdout=subprocess.PIPE))
         return started[-1]
 
     yield begin

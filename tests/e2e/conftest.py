@@ -8,21 +8,40 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import ClientConnection, connect
 
 PMW = [sys.executable, "-m", "pipecat_workers_cli"]
 ROOT = Path(__file__).parents[2]
 
 
+GREETING = "Welcome to Acme Corporation!"
+
+
+def write_brief(folder: Path) -> str:
+    """Write the shipped handoff with a short greeting, for calls that aren't about that.
+
+    Returns:
+        What `pmw run` takes for it in that folder.
+    """
+    text = (ROOT / "recipes" / "handoff.toml").read_text(encoding="utf-8")
+    whole = f"{GREETING} I'm the greeter. What can I do for you?"
+    assert text.count(whole) == 1
+    (folder / "brief.toml").write_text(text.replace(whole, GREETING), encoding="utf-8")
+    return "./brief.toml"
+
+
 class Process:
     """A running `pmw`: its lines as they come, its exit code once it is out."""
 
-    def __init__(self, words: list[str], *, env: dict[str, str], cwd: Path) -> None:
+    def __init__(
+        self, words: list[str], *, env: dict[str, str], cwd: Path, inside: Sequence[str] = ()
+    ) -> None:
         self.popen = subprocess.Popen(
-            [*PMW, *words],
+            [*inside, *PMW, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -71,6 +90,14 @@ class Process:
         return code, time.monotonic() - began
 
 
+def connected(port: int) -> ClientConnection:
+    """Call a `pmw` as Pipecat's eval client does; leaving hangs up.
+
+    What nobody reads must not fill a queue: the hang-up would wait behind it for ten seconds.
+    """
+    return connect(f"ws://localhost:{port}/ws", max_queue=None)
+
+
 class Server(Process):
     """A `pmw` that serves callers."""
 
@@ -102,8 +129,10 @@ def pmw(pmw_env, tmp_path) -> Iterator[Callable[..., Process]]:
     """Start `pmw` with the given words; what still runs at the end is killed."""
     running: list[Process] = []
 
-    def start(*words: str, env: dict[str, str] | None = None) -> Process:
-        process = Process(list(words), env={**pmw_env, **(env or {})}, cwd=tmp_path)
+    def start(
+        *words: str, env: dict[str, str] | None = None, inside: Sequence[str] = ()
+    ) -> Process:
+        process = Process(list(words), env={**pmw_env, **(env or {})}, cwd=tmp_path, inside=inside)
         running.append(process)
         return process
 

@@ -31,6 +31,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.speech,
     pytest.mark.slow,
+    pytest.mark.aloud,
     pytest.mark.flaky(reruns=1),  # a small model mishears now and then
     pytest.mark.asyncio(loop_scope="module"),
 ]

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from pipecat_workers_cli.workers.main import APOLOGY, FAREWELL
 from tests.e2e.caller import Caller, calling, pitch_of, until
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server, write_brief
 from tests.fakes.cartesia import FakeCartesia, pitch
 from tests.fakes.deepgram import FakeDeepgram
 from tests.fakes.openai import FakeOpenAI
@@ -25,6 +25,7 @@ from tests.fakes.provider import Behaviour, FakeProvider
 pytestmark = [
     pytest.mark.speech,
     pytest.mark.slow,
+    pytest.mark.aloud,
     pytest.mark.flaky(reruns=1),  # a small model mishears now and then
     pytest.mark.asyncio(loop_scope="module"),
 ]
@@ -90,7 +91,7 @@ async def open_cloud() -> AsyncIterator[Cloud]:
         for provider in (deepgram, openai, cartesia):
             env |= provider.environment
         with tempfile.TemporaryDirectory() as folder:
-            words = ("handoff", "--services", "cloud")
+            words = ("run", write_brief(Path(folder)), "--services", "cloud")
             server = await start_server(*words, env=env, folder=folder)
             yield Cloud(deepgram, openai, cartesia, server)
             code, _ = await asyncio.to_thread(server.stop)

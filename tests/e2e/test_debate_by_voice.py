@@ -14,6 +14,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.speech,
     pytest.mark.slow,
+    pytest.mark.aloud,
     pytest.mark.flaky(reruns=1),  # a small model mishears now and then
 ]
 OFFLINE = ("--services", "offline", "-o", "json")
@@ -29,12 +30,21 @@ async def browser(chromium) -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def slow_debate(tmp_path: Path) -> str:
-    """The shipped recipe with an analyst who takes a while."""
+    """The shipped recipe with an analyst who takes a while, and all in fewer words."""
     text = (ROOT / "recipes" / "debate.toml").read_text(encoding="utf-8")
-    rule = 'say = ["Most studies find'
-    assert text.count(rule) == 1
-    slow = text.replace(rule, f"delay = {THINKS}, {rule}")
-    (tmp_path / "slow.toml").write_text(slow, encoding="utf-8")
+    for whole, other in (
+        ('say = ["Most studies find', f'delay = {THINKS}, say = ["Most studies find'),
+        (
+            ". What is lost is harder to measure: learning from each other",
+            "",
+        ),
+        (" that they lost on the road. They spend them on work and on their families", ""),
+        ("Those who are new learn by sitting beside others. ", ""),
+        (", and you will hear both sides and the facts", ""),
+    ):
+        assert text.count(whole) == 1, whole
+        text = text.replace(whole, other)
+    (tmp_path / "slow.toml").write_text(text, encoding="utf-8")
     return "./slow.toml"
 
 

@@ -15,6 +15,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.speech,
     pytest.mark.slow,
+    pytest.mark.aloud,
     pytest.mark.flaky(reruns=1),  # a small model mishears now and then
 ]
 ASK = 3  # times a question is asked; a caller would, too

@@ -1,22 +1,20 @@
 """A recipe is edited while a session serves it: the next call runs it, calls in flight don't."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
+from tests.e2e.conftest import connected
 from tests.e2e.test_serving import eval_hello, say
 
 ROOT = Path(__file__).parents[2]
 HANDOFF = (ROOT / "recipes" / "handoff.toml").read_text(encoding="utf-8")
 GREETING = "Welcome to Acme Corporation!"
-EVAL = [str(Path(sys.executable).with_name("pipecat")), "eval", "run"]
 
 pytestmark = pytest.mark.speech
 
@@ -34,26 +32,9 @@ def server(serve, recipe):
     return serve("run", "./mine.toml", "--services", "offline", "--max-calls", "9")
 
 
-def evaluate(server, folder: Path, *, greeting: str) -> subprocess.CompletedProcess[str]:
-    """Have Pipecat's eval client call, and expect a greeting."""
-    scenario = folder / "greets.yaml"
-    scenario.write_text(
-        "name: mine\nscenarios: [{name: greets, turns: [{expect: "
-        f'[{{event: response, text_contains: "{greeting}", within_ms: 5000}}]}}]}}]\n',
-        encoding="utf-8",
-    )
-    return subprocess.run(
-        [*EVAL, str(scenario), "--bot-url", f"ws://localhost:{server.port}/ws"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=folder,
-    )
-
-
 @contextmanager
 def called(server) -> Iterator[ClientConnection]:
-    with connect(f"ws://localhost:{server.port}/ws") as client:
+    with connected(server.port) as client:
         client.send(eval_hello())
         yield client
 
@@ -62,6 +43,12 @@ def heard(client: ClientConnection, text: str) -> None:
     """Wait until the client is told `text`."""
     while text not in str(client.recv(timeout=15)):
         pass
+
+
+def greeted(server, greeting: str) -> None:
+    """Place a call and wait until it is greeted so."""
+    with called(server) as client:
+        heard(client, greeting)
 
 
 def introduced(client: ClientConnection) -> dict[str, Any]:
@@ -77,13 +64,11 @@ def introduced(client: ClientConnection) -> dict[str, Any]:
             return told
 
 
-def test_an_edit_is_in_the_next_call_and_a_faulty_one_in_none(server, recipe, tmp_path) -> None:
-    done = evaluate(server, tmp_path, greeting=GREETING)
-    assert done.returncode == 0, done.stdout
+def test_an_edit_is_in_the_next_call_and_a_faulty_one_in_none(server, recipe) -> None:
+    greeted(server, GREETING)
 
     recipe.write_text(HANDOFF.replace(GREETING, "Good morning!"), encoding="utf-8")
-    done = evaluate(server, tmp_path, greeting="Good morning!")
-    assert done.returncode == 0, done.stdout
+    greeted(server, "Good morning!")
     (renewed,) = [line for line in server.err if "read anew" in line]
 
     faulty = HANDOFF.replace(GREETING, "Bad morning!").replace(
@@ -91,16 +76,14 @@ def test_an_edit_is_in_the_next_call_and_a_faulty_one_in_none(server, recipe, tm
     )
     recipe.write_text(faulty, encoding="utf-8")
     for _ in range(2):
-        done = evaluate(server, tmp_path, greeting="Good morning!")
-        assert done.returncode == 0, done.stdout
+        greeted(server, "Good morning!")
     (refused,) = [line for line in server.err if "suport" in line]
     line = faulty[: faulty.index('"suport"')].count("\n") + 1
     assert f"mine.toml:{line}: workers.greeter.transfers[0] = 'suport'" in refused
     assert renewed.split()[1].rstrip(":") in refused, "the version that runs instead is named"
 
     recipe.write_text(HANDOFF.replace(GREETING, "Good evening!"), encoding="utf-8")
-    done = evaluate(server, tmp_path, greeting="Good evening!")
-    assert done.returncode == 0, done.stdout
+    greeted(server, "Good evening!")
     assert server.out == []
 
 
@@ -123,23 +106,20 @@ def test_a_call_in_flight_goes_on_as_it_began_and_each_says_its_version(server, 
 
 
 def test_other_workers_than_before_are_in_the_next_call(server, recipe) -> None:
-    with called(server) as client:
-        heard(client, GREETING)
+    greeted(server, GREETING)
     recipe.write_text(
         'name = "mine"\n[main]\nname = "desk"\nopening = { message = "Greet." }\n'
         '[[workers]]\nname = "clerk"\n'
         'prompt = "You sell boots."\nscript = [{ on = "opening", say = "Only me here." }]\n',
         encoding="utf-8",
     )
-    with called(server) as client:
-        heard(client, "Only me here.")
+    greeted(server, "Only me here.")
 
 
 def test_a_session_with_json_tells_a_fault_as_an_error_of_no_call(serve, recipe) -> None:
     server = serve("run", "./mine.toml", "--services", "offline", "-o", "json")
     recipe.write_text("name = \n", encoding="utf-8")
-    with called(server) as client:
-        heard(client, GREETING)
+    greeted(server, GREETING)
     server.wait_for(lambda: any('"error"' in line for line in server.out))
     (fault,) = [entry for entry in map(json.loads, list(server.out)) if entry["event"] == "error"]
     assert fault["call"] == ""

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from websockets.sync.client import connect
+
+from tests.e2e.conftest import connected
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = ("handoff", "--services", "offline")
@@ -35,17 +37,15 @@ EVAL = [str(Path(sys.executable).with_name("pipecat")), "eval"]
 @pytest.mark.parametrize("in_a_call", [False, True])
 def test_a_signal_ends_the_session_and_stdout_stays_clean(number, code, in_a_call, serve):
     server = serve(*OFFLINE, "--traffic", "lines")
-    caller = connect(f"ws://localhost:{server.port}/ws") if in_a_call else None
-    if caller is not None:
-        caller.send(eval_hello())
-        server.wait_for_line("greeter:", timeout=20)
-    exit_code, seconds = server.stop(number)
+    with ExitStack() as stack:
+        if in_a_call:
+            stack.enter_context(connected(server.port)).send(eval_hello())
+            server.wait_for_line("greeter:", timeout=20)
+        exit_code, seconds = server.stop(number)
     assert exit_code == code
     assert seconds < 5
     assert server.out == []
     assert not any("Traceback" in line or "ERROR" in line for line in server.err), server.err
-    if caller is not None:
-        caller.close()
 
 
 def test_a_second_signal_leaves_at_once_whatever_holds_up_the_first(serve):
@@ -83,10 +83,10 @@ def eval_hello() -> str:
 
 def test_a_client_that_leaves_ends_its_call_and_no_other(serve):
     server = serve(*OFFLINE, "-o", "json")
-    with connect(f"ws://localhost:{server.port}/ws") as first:
+    with connected(server.port) as first:
         first.send(eval_hello())
         server.wait_for(lambda: len(events(server, "bot")) == 1)
-        with connect(f"ws://localhost:{server.port}/ws") as second:
+        with connected(server.port) as second:
             second.send(eval_hello())
             server.wait_for(lambda: len(events(server, "bot")) == 2)
         server.wait_for(lambda: len(events(server, "end")) == 1)
@@ -108,7 +108,7 @@ def say(text: str) -> str:
 
 def test_one_call_more_than_there_is_room_for_hears_that_it_is_busy(serve):
     server = serve(*OFFLINE, "--max-calls", "1")
-    with connect(f"ws://localhost:{server.port}/ws") as first:
+    with connected(server.port) as first:
         first.send(eval_hello())
         request = urllib.request.Request(
             f"{server.url}/api/offer",

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from websockets.sync.client import connect
 
-from tests.e2e.conftest import PMW
+from tests.e2e.conftest import PMW, connected
 from tests.e2e.test_serving import eval_hello
+from tests.terminal import Terminal
 
 OFFLINE = ("--services", "offline")
 PYTHON = (sys.executable,)
@@ -106,8 +106,19 @@ def test_a_goodbye_ends_the_call_and_the_next_turn_opens_another(pmw_run: Run):
     assert again.returncode == 0
 
 
-def test_two_sessions_side_by_side(pmw_run: Run):
+@pytest.fixture
+def watched(pmw_env, tmp_path) -> Iterator[Terminal]:
+    """A terminal with `pmw ps --watch`."""
+    terminal = Terminal([*PMW, "ps", "--watch"], env=pmw_env, cwd=tmp_path)
+    yield terminal
+    terminal.close()
+
+
+def test_two_sessions_side_by_side(pmw_run: Run, pmw, watched: Terminal):
+    rounds = pmw("ps", "--watch")
+    watched.wait_for(b"no session is running")
     one, other = start(pmw_run), start(pmw_run)
+    watched.wait_for(b"handoff-2")
     assert [one["session"], other["session"]] == ["handoff", "handoff-2"]
     which = pmw_run("say", "hello")
     assert which.returncode == 2
@@ -132,6 +143,16 @@ def test_two_sessions_side_by_side(pmw_run: Run):
     assert sorted(both.stdout.splitlines()) == ["stopped handoff", "stopped handoff-2"]
     assert not is_alive(one["pid"])
     assert not is_alive(other["pid"])
+
+    watched.seen = b""
+    watched.wait_for(b"no session is running")
+    watched.type(b"q")
+    assert watched.end() == 0
+    nobody = ["  ".join(columns[0].split()), ""]
+    rounds.wait_for(lambda: rounds.out[-2:] == nobody)
+    assert rounds.out[:2] == nobody
+    assert rounds.stop(signal.SIGINT)[0] == 130
+    assert rounds.err == []
 
 
 def test_a_killed_session_leaves_no_name_behind(pmw_run: Run):
@@ -223,7 +244,7 @@ def test_a_session_in_the_background_outlives_its_shell(pmw_run: Run, pmw_env, t
 @pytest.mark.speech
 def test_a_turn_in_words_reaches_a_call_that_came_by_the_network(pmw_run: Run, serve):
     server = serve("handoff", *OFFLINE, "-o", "json")
-    with connect(f"ws://localhost:{server.port}/ws") as caller:
+    with connected(server.port) as caller:
         caller.send(eval_hello())
         server.wait_for(lambda: any('"bot"' in line for line in server.out))
         said = pmw_run("say", "How much is the paint?")
@@ -232,7 +253,7 @@ def test_a_turn_in_words_reaches_a_call_that_came_by_the_network(pmw_run: Run, s
         (session,) = sessions(pmw_run)
         assert len(session["calls"]) == 1
         call = session["calls"][0]["call"]
-        with connect(f"ws://localhost:{server.port}/ws") as other:
+        with connected(server.port) as other:
             other.send(eval_hello())
             until(lambda: len(sessions(pmw_run)[0]["calls"]) == 2, "there are two calls")
             which = pmw_run("say", "hello")

@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import shlex
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -30,12 +33,13 @@ from tests.e2e.browser import (
     spoken,
     stretches,
 )
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server, write_brief
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.speech,
     pytest.mark.slow,
+    pytest.mark.aloud,
     pytest.mark.flaky(reruns=1),  # a small model mishears now and then
     pytest.mark.asyncio(loop_scope="module"),
 ]
@@ -48,6 +52,34 @@ NO_WEBRTC = "delete window.RTCPeerConnection;"
 DEAF = """window.RTCPeerConnection = class extends window.RTCPeerConnection {
   async setRemoteDescription() {}
 };"""
+# Brings the only interface up, says so, and stays until its stdin is closed.
+LOOPBACK = """
+import fcntl, socket, struct, sys
+SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 0x1, 0x40
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP | IFF_RUNNING))
+print("up", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def nowhere() -> Iterator[list[str]]:
+    """The words before a command that run it where there is a loopback interface alone."""
+    is_root = os.geteuid() == 0
+    own = [] if is_root else ["--map-root-user"]
+    holder = subprocess.Popen(
+        ["unshare", *own, "--net", sys.executable, "-c", LOOPBACK],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    if holder.stdout.readline() != "up\n":
+        said = f"no network namespace can be had: {holder.communicate(timeout=5)[1]}"
+        if os.environ.get("CI") and is_root:
+            pytest.fail(said)
+        pytest.skip(said)
+    same = [] if is_root else ["--user", "--preserve-credentials"]
+    yield ["nsenter", "--target", str(holder.pid), *same, "--net"]
+    holder.communicate(timeout=5)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -58,13 +90,13 @@ async def browser(chromium) -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="module")
 def acme() -> Iterator[Server]:
-    """A `pmw handoff` with room for one call, which asks for a page token."""
+    """A `pmw` with room for one call, which asks for a page token."""
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     with tempfile.TemporaryDirectory() as folder:
         with socket.create_server(("localhost", 0)) as probe:
             port = probe.getsockname()[1]
-        words = ["handoff", "--services", "offline", "-o", "json", "--max-calls", "1"]
-        words += ["--page-token", TOKEN]
+        words = ["run", write_brief(Path(folder)), "--services", "offline", "-o", "json"]
+        words += ["--max-calls", "1", "--page-token", TOKEN]
         env = {**kept, "XDG_STATE_HOME": folder, "PYTHONUNBUFFERED": "1"}
         server = Server(words, port=port, env=env, cwd=Path(folder))
         yield server
@@ -122,7 +154,6 @@ async def test_a_whole_call_goes_over_the_websocket_when_webrtc_never_connects(a
         began = asyncio.get_running_loop().time()
         await call.connect()
         assert asyncio.get_running_loop().time() - began < 2  # the dead path isn't tried again
-        await call.heard_out()
         await call.hang_up()
         assert call.troubles == []
 
@@ -138,6 +169,32 @@ async def test_without_udp_the_websocket_is_taken_at_once(acme, chromium):
         assert await call.page.evaluate("document.body.dataset.path") == "WebSocket"
         await call.heard_out()
         assert "corporation" in await (await call.recording()).words()
+        await call.hang_up()
+        assert call.troubles == []
+
+
+async def test_with_a_loopback_interface_alone_the_question_is_still_answered(
+    nowhere, chromium, pmw, tmp_path
+):
+    words = ("run", write_brief(tmp_path), "--services", "offline", "-o", "json")
+    server = pmw(*words, inside=nowhere)
+    inside = tmp_path / "chromium"
+    inside.write_text(f'#!/bin/sh\nexec {shlex.join([*nowhere, chromium])} "$@"\n')
+    inside.chmod(0o755)
+    server.wait_for_line("http://localhost:7860/", timeout=60)
+    async with (
+        open_browser(str(inside)) as browser,
+        open_page(browser, "http://localhost:7860/") as call,
+    ):
+        began = asyncio.get_running_loop().time()
+        await call.connect()
+        assert asyncio.get_running_loop().time() - began < 8
+        assert await call.page.evaluate("document.body.dataset.path") == "WebSocket"
+        await call.heard_out()
+        await call.ask("How much are the rocket boots?")
+        answered = await call.recording()
+        words = await answered.since(answered.turns()[-1][1]).words()
+        assert any(price in words for price in ("two hundred", "ninety nine", "299")), words
         await call.hang_up()
         assert call.troubles == []
 

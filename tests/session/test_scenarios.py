@@ -91,6 +91,84 @@ def test_a_wrong_file_is_told_of_in_a_line_that_begins_with_it(
     assert refused.value.what.count(str(path)) == 1
 
 
+EVERY_KEY = """
+name: x
+user: {modality: audio, speech: {service: kokoro, voice: af, anything: 1}}
+judge: {modality: text, eval: {service: ollama, anything: 1}, transcription: {anything: 1}}
+context: [{role: system, content: Be brief}]
+stop_on_failure: false
+simulator: {service: ollama, anything: 1}
+scenarios:
+  - name: script
+    turns:
+      - &said {user: Hello, audio: hello.wav, image: cat.png, send_after: {event: e, delay_ms: 1}}
+      - {<<: *said, expect: [{event: function_call, name: f, args: {anything: 1}, within_ms: 1}]}
+      - user: [Well, {pause_ms: 10}]
+        expect:
+          - {event: function_call, calls: [{name: f, args: {anything: 1}}, g], eval: it fits}
+          - {event: llm_marker, marker: short, marker_first: true, markers: 1, text_after: true}
+          - {event: response, text_contains: a, text_excludes: b, check_from: turn_start}
+          - {event: response, absent: true}
+      - {dtmf: "1#"}
+  - {name: sim, persona: Jo, goal: to buy, success: it sold, max_turns: 3, max_duration_s: 9,
+     max_silence_s: 9, runs: 2, metrics: [{name: m, criterion: c, min_score: 1},
+     {measure: turns, min_value: 1, max_value: 2}, {measure: function_calls, calls: [{name: f}]}]}
+"""
+
+
+def test_every_key_that_pipecat_reads_may_be_there(tmp_path: Path, recipe: str) -> None:
+    (tmp_path / "evals").mkdir()
+    for name in ("hello.wav", "cat.png"):
+        (tmp_path / "evals" / name).touch()
+    write(tmp_path, EVERY_KEY)
+    assert names(load_scenarios(recipe)) == ["x/script", "x/sim"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "near"),
+    [
+        ("judge: {", "juge: {", "judge"),
+        ("speech: {", "speach: {", "speech"),
+        ("eval: {", "evel: {", "eval"),
+        ("turns:\n", "trns:\n", "turns"),
+        ("send_after:", "sendafter:", "send_after"),
+        ("delay_ms:", "delay:", "delay_ms"),
+        ("expect: [", "expct: [", "expect"),
+        ("absent: true", "abscent: true", "absent"),
+        ("g], eval", "{nme: g}], eval", "name"),
+        ("persona:", "personna:", "persona"),
+        ("criterion: c", "criterium: c", "criterion"),
+    ],
+)
+def test_a_key_that_nothing_reads_is_refused_with_its_line_and_the_key_that_was_meant(
+    right: str, wrong: str, near: str, tmp_path: Path, recipe: str
+) -> None:
+    text = EVERY_KEY.replace(right, wrong, 1)
+    path = write(tmp_path, text)
+    line = text[: text.index(wrong)].count("\n") + 1
+    key = wrong.partition(":")[0].rpartition("{")[2]
+    with pytest.raises(ConfigurationError) as refused:
+        load_scenarios(recipe)
+    assert refused.value.what == f"{path}:{line}: {key}: unknown key"
+    assert refused.value.mend.startswith(f"did you mean '{near}'? ")
+
+
+def test_unknown_keys_are_found_in_included_files_and_counted(tmp_path: Path, recipe: str) -> None:
+    write(tmp_path, EVERY_KEY.replace("user: {", "user: !include own.yaml\nodd: {", 1))
+    own = write(tmp_path, "# mine\nmodalty: text\nsince: 2026\n", name="evals/own.yaml")
+    with pytest.raises(ConfigurationError) as refused:
+        load_scenarios(recipe)
+    assert refused.value.what == f"{own}:2: modalty: unknown key (and 2 more)"
+
+
+@pytest.mark.parametrize("text", ["&a [*a]\n", "<<: &a {<<: *a}\nname: x\n", "[" * 5000])
+def test_yaml_that_turns_in_on_itself_is_refused_in_a_line(text, tmp_path, recipe) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigurationError) as refused:
+        load_scenarios(recipe)
+    assert refused.value.what.startswith(str(path))
+
+
 def test_a_file_that_is_not_there_is_named(recipe: str) -> None:
     with pytest.raises(ConfigurationError, match=r"gone\.yaml: there is no such file"):
         load_scenarios(recipe, ["./gone.yaml"])
