@@ -24,6 +24,7 @@ from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.fleet.hosted import Hosted
+from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import decode_offer
@@ -153,6 +154,7 @@ class WorkerHost:
         Raises:
             PmwError: One of the workers can't be built.
         """
+        await load_models(self._plan.choices())
         for planned in self._plan.workers:  # the first takes its time, to import what it needs
             await build_worker(self._plan, planned)
         try:
