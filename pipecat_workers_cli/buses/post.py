@@ -65,12 +65,14 @@ class Post:
     Attributes:
         network: What it goes over.
         counts: What happened until now.
+        lag: Seconds that the engine took for what was sent last.
     """
 
     def __init__(self, network: Network) -> None:
         """Begin with nothing to send; `open_post` also runs it."""
         self.network = network
         self.counts = Counts()
+        self.lag = 0.0
         self._failures: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._outboxes: dict[str, Outbox] = {}
@@ -250,6 +252,7 @@ class Post:
                 await pause.wait()
                 self._news.set()
                 continue
+            self.lag = loop.time() - now
             self._note_success("out", pause)
             await self._note_sent(boxes, gone)
 

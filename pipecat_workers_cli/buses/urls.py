@@ -136,6 +136,27 @@ def _kind(url: str) -> BusKind:
     return kind
 
 
+async def prepare(bus: SharedBus) -> str:
+    """Install what a bus lacks, and make sure that it can be used.
+
+    Args:
+        bus: Which one.
+
+    Returns:
+        What is there now, in a line.
+
+    Raises:
+        PmwError: It can't be reached, or may not be used so.
+    """
+    told = "nothing to install"
+    if bus.kind is PGMQ:
+        from pipecat_workers_cli.buses.pgmq_install import install  # noqa: PLC0415  # brings asyncpg
+
+        told = f"PGMQ {await install(bus.url)}"
+    async with open_network(bus):
+        return f"{bus.shown} {bus.channel}: {told}, and it can be used"
+
+
 def open_network(bus: SharedBus) -> "AbstractAsyncContextManager[Network]":
     """Return what connects to a bus when it is entered and disconnects when it is left.
 

@@ -47,6 +47,7 @@ def host_workers(terminal: Terminal, recipe: str, options: HostOptions) -> None:
         tap=Tap(),
         max_calls=options.max_calls or calls_at_once(tuple(plan.choices())),
         drain_timeout=options.drain_timeout,
+        health_port=options.health_port,
         beside=lambda host, name: _introduced(terminal, host, name, plan, bus),
     )
     if asyncio.run(serving) == signal.SIGINT:
