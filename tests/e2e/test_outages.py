@@ -17,15 +17,16 @@ def test_x(fleet: Fleet, away, empty):
     talk.told("bot")
     print("up", time.monotonic() - began)
     fleet.server.kill()
-    time.sleep(away/2)
+    time.sleep(away / 2)
     began = talk.say("How much is the tornado kit?")
-    time.sleep(away/2)
+    time.sleep(away / 2)
     fleet.server.start(empty=empty)
     back = time.monotonic()
     try:
         print(talk.told("bot", worker="support", within=15), time.monotonic() - back)
         print(talk.ask("And the paint?"))
     finally:
-        for e in talk.entries: print(e["at_ms"], e["event"], e.get("worker"), e.get("text", e.get("name")))
+        for e in talk.entries:
+            print(e["at_ms"], e["event"], e.get("worker"), e.get("text", e.get("name")))
         print(talk.err, host.err)
     assert talk.hang_up() == 0
