@@ -172,6 +172,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path / "valkey")
     server.start()
     yield server
+    server.thaw()
     server.stop()
 
 
