@@ -185,8 +185,7 @@ def out(process: Process, number: signal.Signals) -> int:
     ],
 )
 def test_a_signal_ends_every_process_while_redis_is_dead(fault, number, fleet, serve):
-    host, idle = fleet.host("greeter", "support"), fleet.host("critic", recipe="debate")
-    talk = fleet.talk()
+    host, talk = fleet.host("greeter", "support"), fleet.talk()
     server = serve("handoff", *OFFLINE, "--traffic", "lines", env=fleet.env)
     with connected(server.port) as caller:
         caller.send(eval_hello())
@@ -198,9 +197,19 @@ def test_a_signal_ends_every_process_while_redis_is_dead(fault, number, fleet, s
         clean = 130 if number == signal.SIGINT else 0
         codes = [out(process, number) for process in (talk, server)]
         assert codes == [clean, clean]
-    assert (out(host, number), out(idle, number)) == (1, clean)
+    assert out(host, number) == 1
     (cut_off,) = [line for line in host.err if line.startswith("error:")]
     assert "calls were cut off" in cut_off
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_host_without_calls_leaves_cleanly_while_redis_is_dead(fault, number, code, fleet):
+    (host,) = fleet.hosting("greeter")
+    getattr(fleet.server, fault)()
+    time.sleep(0.5)
+    assert out(host, number) == code
 
 
 def test_a_second_signal_leaves_at_once_while_redis_says_nothing(fleet):
