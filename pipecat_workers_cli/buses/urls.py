@@ -60,6 +60,11 @@ class SharedBus:
         return BUS_KINDS[self.url.partition(":")[0]]
 
     @property
+    def told(self) -> str:
+        """It and its channel, as they may be shown."""
+        return f"{self.shown} {self.channel}"
+
+    @property
     def shown(self) -> str:
         """Its URL as it may be shown."""
         parts = urlsplit(self.url)
@@ -154,7 +159,7 @@ async def prepare(bus: SharedBus) -> str:
 
         told = f"PGMQ {await install(bus.url)}"
     async with open_network(bus):
-        return f"{bus.shown} {bus.channel}: {told}, and it can be used"
+        return f"{bus.told}: {told}, and it can be used"
 
 
 def open_network(bus: SharedBus) -> "AbstractAsyncContextManager[Network]":

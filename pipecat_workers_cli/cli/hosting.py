@@ -62,8 +62,7 @@ async def _introduced(
     ending = f"Ctrl-C or pmw stop {name} ends" if name else "Ctrl-C ends"
     ending = f"({ending}; up to {host.max_calls} calls)"
     terminal.say(
-        f"{workers} of {host.recipe} {plan.loaded.hash} at {bus.shown} {bus.channel}  {ending}\n"
-        f"{plan.told()}"
+        f"{workers} of {host.recipe} {plan.loaded.hash} at {bus.told}  {ending}\n{plan.told()}"
     )
     yield
 

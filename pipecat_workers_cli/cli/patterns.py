@@ -214,7 +214,7 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
             sets=options.sets,
             speech=not at_console or options.audio is not None,
             trust=options.trust,
-            part=None if bus is None else lambda plan: plan.main_alone(),
+            part=None if bus is None else lambda plan: plan.main_alone(at=bus.told),
         )
 
     plan = read()
