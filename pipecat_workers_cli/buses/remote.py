@@ -157,11 +157,17 @@ class HubBus(RemoteBus):
         if isinstance(message, BusJobRequestMessage) and message.target in self.seats:
             self._jobs[message.job_id, message.target] = message
         elif isinstance(message, BusJobCancelMessage):
-            self._jobs.pop((message.job_id, message.target or ""), None)
-        elif isinstance(message, ANSWERS) and self._jobs.pop(
-            (message.job_id, message.source), None
-        ):
-            self._begun.discard(message.source)
+            self._end_job(message.job_id, message.target)
+        elif isinstance(message, ANSWERS):
+            self._end_job(message.job_id, message.source)
+
+    def _end_job(self, id: str, worker: str | None) -> None:
+        if worker is not None and self._jobs.pop((id, worker), None):
+            self._begun.discard(worker)
+
+    def has_jobs(self, worker: str) -> bool:
+        """Tell whether a worker elsewhere has jobs that it hasn't answered."""
+        return any(asked == worker for _, asked in self._jobs)
 
     def _send_frame(self, message: BusFrameMessage) -> None:
         """Send a frame of this process to the agent that has the call.
@@ -241,7 +247,11 @@ class HubBus(RemoteBus):
 
 
 class SpokeBus(RemoteBus):
-    """A call's bus where one of its workers is hosted."""
+    """A call's bus where one of its workers is hosted.
+
+    Attributes:
+        is_taken_in: Whether the main worker's process knows that the worker is here.
+    """
 
     def __init__(self, call: str, post: Post, *, worker: str, hub: Seat, on_notice: OnNotice):
         """Make a bus for one worker.
@@ -254,6 +264,7 @@ class SpokeBus(RemoteBus):
             on_notice: Must not block.
         """
         super().__init__(call, post, on_notice=on_notice)
+        self.is_taken_in = False
         self._worker = worker
         self._hub = hub
 
@@ -284,6 +295,7 @@ class SpokeBus(RemoteBus):
             return
         notice = decode_notice(letter.body)
         if isinstance(notice, Present):
+            self.is_taken_in = True
             self.elsewhere = {name for name in notice.names if name != self._worker}
             self._introduce(self.elsewhere)
         else:

@@ -19,6 +19,7 @@ from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.recipe.files import shipped_path
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.notice import (
+    CLAIMS,
     Joined,
     Leave,
     Left,
@@ -36,6 +37,7 @@ NOBODY_AFTER = 2.0  # seconds without a host until that is said
 SAY_AGAIN = 20.0  # seconds between two apologies
 OFFER_AGAIN = (LEASE + 3.0, 30.0)  # seconds of silence after which, and at most; doubled each time
 SWITCH_WITHIN = 8.0  # seconds that an answer under way may take before another host goes on
+REST = 2.0  # seconds from a worker's joining to its next offer; one that can't run would spin
 TIDY_WITHIN = 1.0  # seconds for the engine to take offers back at a call's end
 
 WAIT = "One moment, please."
@@ -89,22 +91,28 @@ class Place:
         offered: How often it was offered.
         offer: The id of the latest offer; None if it could not be made yet.
         offer_at: When to offer it again, in the event loop's seconds.
+        joined_at: When a host last joined with it, likewise.
+        epoch: The latest claim by which one did.
         missed_at: Since when nobody runs it; None while somebody does.
         silent: Whether nothing was heard of its process for too long.
         told: Whether the user was told that nobody runs it.
         filled: Whether the caller was asked to wait, since it went silent.
         keeping: Exchanges signs of life with the process that runs it.
+        joining: Held while one is taken in, which may have to wait for the one before.
     """
 
     worker: str
     offered: int = 0
     offer: str | None = None
     offer_at: float = 0.0
+    joined_at: float = -REST
+    epoch: int = 0
     missed_at: float | None = None
     silent: bool = False
     told: bool = False
     filled: bool = False
     keeping: ExitStack = field(default_factory=ExitStack)
+    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Placement:
@@ -151,14 +159,14 @@ class Placement:
         """
         self._main, self._tell = main, tell
         with self._post.taking(self.bus.call, self._places, self.bus.take):
-            watching = asyncio.create_task(self._watch(), name="placement")
+            self._start(self._watch())
             try:
                 yield
             finally:
-                watching.cancel()
-                for task in self._tasks:
+                tasks = set(self._tasks)
+                for task in tasks:
                     task.cancel()
-                await asyncio.wait({watching, *self._tasks}, timeout=TIDY_WITHIN)
+                await asyncio.wait(tasks, timeout=TIDY_WITHIN)
                 await self._leave()
 
     async def _leave(self) -> None:
@@ -189,7 +197,8 @@ class Placement:
         if seat is not None:
             await self._look_at(place, seat, now)
         if place.missed_at is not None:
-            if now >= place.offer_at:
+            await self._hold(place)
+            if now >= place.offer_at and not place.joining.locked():
                 await self._offer(place, now)
             if now - place.missed_at > NOBODY_AFTER:
                 await self._miss(place, now)
@@ -204,8 +213,6 @@ class Placement:
         elif place.silent and not silent:
             place.missed_at, place.told, place.filled = None, False, False
         place.silent = silent
-        if silent:
-            await self._hold(place)
 
     def _bridge_to(self, place: Place) -> AgentBridge | None:
         """Return the way to a worker, if it is the agent that has the call."""
@@ -251,6 +258,7 @@ class Placement:
 
     async def _offer(self, place: Place, now: float) -> None:
         """Offer a worker, once more if it was before; the engine may be away for a while."""
+        self._give_up(place)  # whoever is silent for so long loses its claim now
         first, longest = OFFER_AGAIN
         place.offer_at = now + min(first * 2 ** min(place.offered, 5), longest)
         queue = self._queue(place)
@@ -295,36 +303,54 @@ class Placement:
             logger.opt(exception=error).error(f"a worker was not taken in: {type(error).__name__}")
 
     async def _join(self, place: Place, seat: Seat, joined: Joined) -> None:
-        before = self.bus.seats.get(place.worker)
-        if before is not None and seat.epoch <= before.epoch:
-            self.bus.notify(seat, place.worker, Leave("another host has it"))
-            return
-        if before is not None and not place.silent:
-            await self._answered(place)
-            self.bus.notify(before, place.worker, Leave("another host has it"))
+        async with place.joining:
+            if seat.epoch <= place.epoch or seat.epoch < place.offered * CLAIMS:
+                self.bus.notify(seat, place.worker, Leave("another host has it"))
+                return
+            place.epoch = seat.epoch
+            before = self.bus.seats.get(place.worker)
+            if before is not None and not place.silent:
+                await self._finished(place)
+                self.bus.notify(before, place.worker, Leave("another host has it"))
+            self._take_in(place, seat)
+            if joined.hash != self._plan.loaded.hash:
+                what = f"{joined.host} runs {place.worker} by another recipe, {joined.hash}"
+                self._tell(event="error", worker=place.worker, text=what)
+            if bridge := self._bridge_to(place):
+                await bridge.resume()
+
+    def _take_in(self, place: Place, seat: Seat) -> None:
         place.keeping.close()
         place.keeping.enter_context(self._post.keeping(seat.address))
+        place.joined_at = asyncio.get_running_loop().time()
         place.missed_at, place.silent = None, False
         place.told = place.filled = False
         self.bus.take_in(place.worker, seat)
-        if joined.hash != self._plan.loaded.hash:
-            what = f"{joined.host} runs {place.worker} by another recipe, {joined.hash}"
-            self._tell(event="error", worker=place.worker, text=what)
-        if bridge := self._bridge_to(place):
-            await bridge.resume()
 
-    async def _answered(self, place: Place) -> None:
-        """Wait until an agent has said what it is saying, before another goes on in its place."""
+    async def _finished(self, place: Place) -> None:
+        """Wait until a worker has said or done what it is at, before another goes on."""
         deadline = asyncio.get_running_loop().time() + SWITCH_WITHIN
-        while (bridge := self._bridge_to(place)) and bridge.owed:
+        while self._is_at_work(place):
             await asyncio.sleep(LOOK_EVERY)
             if asyncio.get_running_loop().time() > deadline:
+                if bridge := self._bridge_to(place):
+                    await bridge.hold()
+                    await asyncio.sleep(LOOK_EVERY)  # half an answer is in the conversation then
                 return
+
+    def _is_at_work(self, place: Place) -> bool:
+        bridge = self._bridge_to(place)
+        return bool(bridge and bridge.owed) or self.bus.has_jobs(place.worker)
 
     async def _lose(self, place: Place, left: Left) -> None:
         logger.info(f"{place.worker} is left by its host: {left.why}")
+        self._give_up(place)
+        place.missed_at = asyncio.get_running_loop().time()
+        place.offer_at = max(place.missed_at, place.joined_at + REST)
+        await self._hold(place)
+
+    def _give_up(self, place: Place) -> None:
+        """Hear no more of who runs a worker, if anybody does."""
         self.bus.put_out(place.worker)
         place.keeping.close()
-        now = asyncio.get_running_loop().time()
-        place.missed_at, place.offer_at = now, now
-        await self._hold(place)
+        place.silent = False

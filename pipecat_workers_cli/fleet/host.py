@@ -228,7 +228,8 @@ class WorkerHost:
                 raise Refused("it is an offer of another worker")
         except Refused as refused:
             logger.warning(f"an offer was dropped: {refused}")
-            await self._post.network.settle(claim)
+            with suppress(PmwError):
+                await self._post.network.settle(claim)
             return
         self.counts.claims += 1
         self.counts.taken_over += claim.number > 1 or offer.number > 1

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 from pipecat.bus import (
     BusActivateWorkerMessage,
@@ -82,6 +83,8 @@ class AgentBridge(BusBridgeProcessor):
             elif isinstance(frame, LLMContextFrame):
                 self.owed.asked(frame.context)
             await super().process_frame(frame, direction)
+            if self.owed.deaf and isinstance(frame, InterruptionFrame):
+                await self.push_frame(frame, direction)  # it may never come back
             return
         await FrameProcessor.process_frame(self, frame, direction)
         if isinstance(frame, COPIED_TO_AGENT):
@@ -109,7 +112,8 @@ class AgentBridge(BusBridgeProcessor):
         frame = message.frame
         self.owed.said(frame)
         if self.owed.deaf and isinstance(frame, LLMFullResponseEndFrame):
-            await self._ask_again()  # all of what was cut short is here now, and was dropped
+            if not self.owed.asked_since:  # all of what was cut short is here, and was dropped
+                await self._ask_again()
         elif not (self.owed.deaf and isinstance(frame, SAID)):
             frame.metadata[FROM_WORKER] = message.source
             if isinstance(frame, PipelineFlushFrame) and frame.origin == self._source:
@@ -120,7 +124,7 @@ class AgentBridge(BusBridgeProcessor):
         """Cut an answer short whose agent has gone silent; tell whether the caller waits."""
         await self._take_up_probes()
         if self.owed and not self.owed.deaf:
-            self.owed.deaf = True
+            self.owed.cut_short()
             await self.push_frame(InterruptionFrame())
         return bool(self.owed)
 
@@ -137,6 +141,7 @@ class AgentBridge(BusBridgeProcessor):
             await self._ask_again()
 
     async def _ask_again(self) -> None:
+        self.owed.take_back(self._conversation)
         self.owed.asked(self._conversation)
         frame = LLMContextFrame(self._conversation)
         await self._to_agent.send(
@@ -202,11 +207,26 @@ class BridgingMain(MainWorker):
     async def open(self) -> None:
         """Give the call to the opener as soon as it can take it."""
         await self._opener_ready.wait()
-        messages = [opening_cue(self._opening)] if self._opening else None
+        messages = self._take_unanswered() or (
+            [opening_cue(self._opening)] if self._opening else None
+        )
         await self.activate_worker(self._opener, args=LLMWorkerActivationArgs(messages=messages))
+
+    def _take_unanswered(self) -> list[Any]:
+        """Take out of the conversation what the caller said while nobody was there yet."""
+        messages: list[Any] = list(self.conversation.get_messages())
+        answered = len(messages)
+        while answered and _is_by_caller(messages[answered - 1]):
+            answered -= 1
+        self.conversation.set_messages(messages[:answered])
+        return messages[answered:]
 
     async def on_worker_ready(self, data: WorkerReadyData) -> None:
         """Note that the opener is there."""
         await super().on_worker_ready(data)
         if data.worker_name == self._opener:
             self._opener_ready.set()
+
+
+def _is_by_caller(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") == "user"
