@@ -60,6 +60,11 @@ class SharedBus:
         return BUS_KINDS[self.url.partition(":")[0]]
 
     @property
+    def told(self) -> str:
+        """It and its channel, as they may be shown."""
+        return f"{self.shown} {self.channel}"
+
+    @property
     def shown(self) -> str:
         """Its URL as it may be shown."""
         parts = urlsplit(self.url)
@@ -134,6 +139,27 @@ def _kind(url: str) -> BusKind:
         mend = near_miss(scheme, (*SHORT, *(f"{known}://…" for known in BUS_KINDS)))
         raise ConfigurationError(f"no bus is called '{scheme[:40]}'", mend=mend)
     return kind
+
+
+async def prepare(bus: SharedBus) -> str:
+    """Install what a bus lacks, and make sure that it can be used.
+
+    Args:
+        bus: Which one.
+
+    Returns:
+        What is there now, in a line.
+
+    Raises:
+        PmwError: It can't be reached, or may not be used so.
+    """
+    told = "nothing to install"
+    if bus.kind is PGMQ:
+        from pipecat_workers_cli.buses.pgmq_install import install  # noqa: PLC0415  # brings asyncpg
+
+        told = f"PGMQ {await install(bus.url)}"
+    async with open_network(bus):
+        return f"{bus.told}: {told}, and it can be used"
 
 
 def open_network(bus: SharedBus) -> "AbstractAsyncContextManager[Network]":

@@ -89,6 +89,11 @@ def _told(entry: Entry) -> str:
             return f"{entry.worker}: {entry.text}"
         case "transfer":
             return f"* transfer {entry.worker} -> {entry.target}"
+        case "tool" if entry.state is not None:
+            result = (
+                "" if entry.result is None else f": {json.dumps(entry.result, ensure_ascii=False)}"
+            )
+            return f"* tool {entry.name} {entry.state}{result}"
         case "tool":
             args = ", ".join(
                 f"{name}={json.dumps(value, ensure_ascii=False)}"

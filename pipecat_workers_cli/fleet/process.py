@@ -10,6 +10,7 @@ from pipecat_workers_cli.buses.post import open_post
 from pipecat_workers_cli.buses.urls import SharedBus, open_network
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.fleet.health import serving_health
 from pipecat_workers_cli.fleet.host import WorkerHost
 from pipecat_workers_cli.session.socket import open_socket
 from pipecat_workers_cli.traffic.tap import Tap
@@ -25,6 +26,7 @@ async def serve_workers(
     tap: Tap,
     max_calls: int,
     drain_timeout: float,
+    health_port: int | None,
     beside: Beside,
 ) -> int:
     """Run workers for calls elsewhere until a signal ends it.
@@ -35,6 +37,7 @@ async def serve_workers(
         tap: Sees the workers' buses.
         max_calls: How many of each worker to run at once.
         drain_timeout: Seconds that calls may go on here after the first signal.
+        health_port: Where an orchestrator may ask; None answers nobody.
         beside: Entered once it serves.
 
     Returns:
@@ -51,6 +54,7 @@ async def serve_workers(
         try:
             async with (
                 tap.collecting(),
+                serving_health(host, post, health_port),
                 open_socket(host, tap) as name,
                 beside(host, name),
             ):

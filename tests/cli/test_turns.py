@@ -50,3 +50,11 @@ def test_there_is_no_such_line_for_an_opening_in_a_pipe_or_in_json(capsys):
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert '"latency_ms":812,"parts":{"llm":812}' in out
+
+
+def test_a_tool_that_ended_is_told_apart_from_one_that_begins(capsys):
+    called = Entry(event="tool", call="c1", at_ms=0, name="look", args={"at": "it"})
+    TurnPrinter(Output.TEXT)(called)
+    ended = Entry(event="tool", call="c1", at_ms=9, name="look", state="completed", result=["é"])
+    TurnPrinter(Output.TEXT)(ended)
+    assert capsys.readouterr().out == '* tool look(at="it")\n* tool look completed: ["é"]\n'
