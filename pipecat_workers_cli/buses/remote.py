@@ -37,6 +37,7 @@ from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import Notice, Present, ToolBegun, decode_notice, encode_notice
 
 ANSWERS = (BusJobResponseMessage, BusJobResponseUrgentMessage, BusJobStreamEndMessage)
+LINE_DOWN = "the line is down, so nothing was done"
 UNKNOWN = "it was cut off while a tool ran; whether that did its work is unknown"
 
 ELSEWHERE = "elsewhere"
@@ -165,9 +166,9 @@ class HubBus(RemoteBus):
         if worker is not None and self._jobs.pop((id, worker), None):
             self._begun.discard(worker)
 
-    def has_jobs(self, worker: str) -> bool:
-        """Tell whether a worker elsewhere has jobs that it hasn't answered."""
-        return any(asked == worker for _, asked in self._jobs)
+    def jobs_of(self, worker: str) -> list[str]:
+        """Return the ids of the jobs that a worker elsewhere has not answered."""
+        return [id for id, asked in self._jobs if asked == worker]
 
     def _send_frame(self, message: BusFrameMessage) -> None:
         """Send a frame of this process to the agent that has the call.
@@ -278,8 +279,20 @@ class SpokeBus(RemoteBus):
         """Tell the hub something about this worker."""
         self.notify(self._hub, self._worker, notice)
 
-    async def delivered(self) -> bool:
-        """Wait until the engine has all that was said; tell whether it has."""
+    async def announce(self, id: str, name: str) -> bool:
+        """Let the hub know of what is about to be done, and must not be done twice.
+
+        If this process dies meanwhile, the outcome is told there as unknown, and nobody
+        does it again.
+
+        Args:
+            id: The tool call's, or the job's.
+            name: The tool's, or the job's.
+
+        Returns:
+            Whether the engine has it; if not, nothing may be done.
+        """
+        self.tell(ToolBegun(id=id, name=name))
         return await self._post.sent(self._hub.address, within=DELIVERED_WITHIN)
 
     def take(self, sender: str, letter: Letter) -> None:

@@ -290,7 +290,8 @@ class Placement:
         elif isinstance(notice, Left):
             self._start(self._lose(place, notice))
         elif isinstance(notice, ToolBegun) and (bridge := self._bridge_to(place)):
-            bridge.owed.begun(notice.id, notice.name)
+            if notice.id not in self.bus.jobs_of(place.worker):
+                bridge.owed.begun(notice.id, notice.name)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name="placement of a worker")
@@ -340,7 +341,7 @@ class Placement:
 
     def _is_at_work(self, place: Place) -> bool:
         bridge = self._bridge_to(place)
-        return bool(bridge and bridge.owed) or self.bus.has_jobs(place.worker)
+        return bool(bridge and bridge.owed) or bool(self.bus.jobs_of(place.worker))
 
     async def _lose(self, place: Place, left: Left) -> None:
         logger.info(f"{place.worker} is left by its host: {left.why}")

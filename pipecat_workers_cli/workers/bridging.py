@@ -33,7 +33,7 @@ from pipecat.workers.llm import LLMWorkerActivationArgs
 
 from pipecat_workers_cli.workers.cues import opening_cue
 from pipecat_workers_cli.workers.main import FROM_WORKER, Line, MainWorker
-from pipecat_workers_cli.workers.owed import Owed
+from pipecat_workers_cli.workers.owed import GOES_ON, Owed
 
 TO_AGENT = (
     InterruptionFrame,
@@ -125,7 +125,9 @@ class AgentBridge(BusBridgeProcessor):
         await self._take_up_probes()
         if self.owed and not self.owed.deaf:
             self.owed.cut_short()
-            await self.push_frame(InterruptionFrame())
+            cut = InterruptionFrame()
+            cut.metadata[GOES_ON] = True
+            await self.push_frame(cut)
         return bool(self.owed)
 
     async def resume(self) -> None:

@@ -21,6 +21,9 @@ AGAIN = (TRANSFER, END)
 """Tools that are carried out where the caller is, so that it is known there if they were not:
 whoever takes over calls them once more."""
 
+GOES_ON = "goes_on"
+"""The key in an interruption's metadata that says of what it cuts short: it is yet to come."""
+
 NOT_DONE = {"error": "the connection was lost before this was done"}
 
 UNKNOWN = {
