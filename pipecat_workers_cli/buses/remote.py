@@ -34,7 +34,14 @@ from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.wire.format import Codec
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.limits import Refused
-from pipecat_workers_cli.wire.notice import Notice, Present, ToolBegun, decode_notice, encode_notice
+from pipecat_workers_cli.wire.notice import (
+    Joined,
+    Notice,
+    Present,
+    ToolBegun,
+    decode_notice,
+    encode_notice,
+)
 
 ANSWERS = (BusJobResponseMessage, BusJobResponseUrgentMessage, BusJobStreamEndMessage)
 LINE_DOWN = "the line is down, so nothing was done"
@@ -232,14 +239,21 @@ class HubBus(RemoteBus):
         Raises:
             Refused: It can't be read, or says more than its worker may.
         """
-        if letter.notice:
-            notice = decode_notice(letter.body)
-            if isinstance(notice, ToolBegun):
-                self._begun.add(letter.worker)
+        notice = decode_notice(letter.body) if letter.notice else None
+        if isinstance(notice, Joined):
             self._on_notice(sender, letter, notice)
             return
         if self.seats.get(letter.worker) != Seat(sender, letter.epoch):
             self.late[letter.worker] += 1
+            if self.late[letter.worker] == 1:
+                logger.info(f"what another than {letter.worker}'s host says for it is dropped")
+            return
+        if notice is not None:
+            if isinstance(notice, ToolBegun):
+                self._begun.add(letter.worker)
+                if (notice.id, letter.worker) in self._jobs:
+                    return  # it is a job itself, and followed as one
+            self._on_notice(sender, letter, notice)
             return
         message = self._codec.decode(letter.body)
         if message.source != letter.worker:

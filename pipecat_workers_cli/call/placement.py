@@ -18,6 +18,7 @@ from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.recipe.files import shipped_path
 from pipecat_workers_cli.wire.letter import Letter
+from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import (
     CLAIMS,
     Joined,
@@ -137,6 +138,7 @@ class Placement:
         self._plan = plan
         self._places = {worker.name: Place(worker.name) for worker in recipe.workers}
         self._apologised_at = -SAY_AGAIN
+        self._cut_off = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: MainWorker
         self._tell: Tell
@@ -188,9 +190,21 @@ class Placement:
         for place in self._places.values():
             place.missed_at = loop.time()
         while True:
+            self._look_at_engine(loop.time())
             for place in self._places.values():
                 await self._look(place, loop.time())
             await asyncio.sleep(LOOK_EVERY)
+
+    def _look_at_engine(self, now: float) -> None:
+        """Tell the user that it can't be reached; once it is back, offer what it may have lost."""
+        failure = self._post.failure
+        if failure is not None and not self._cut_off:
+            self._tell(event="error", text=f"{failure}; the call goes on as soon as it is back")
+        elif failure is None and self._cut_off:
+            for place in self._places.values():
+                if place.worker not in self.bus.seats:
+                    place.offer_at = now
+        self._cut_off = failure is not None
 
     async def _look(self, place: Place, now: float) -> None:
         seat = self.bus.seats.get(place.worker)
@@ -198,7 +212,8 @@ class Placement:
             await self._look_at(place, seat, now)
         if place.missed_at is not None:
             await self._hold(place)
-            if now >= place.offer_at and not place.joining.locked():
+            # Cut off, all else would wait with it; and who joins may have to wait a while.
+            if now >= place.offer_at and not (self._cut_off or place.joining.locked()):
                 await self._offer(place, now)
             if now - place.missed_at > NOBODY_AFTER:
                 await self._miss(place, now)
@@ -230,7 +245,7 @@ class Placement:
 
     async def _miss(self, place: Place, now: float) -> None:
         """Say that nobody runs a worker, to the user once and to the caller now and then."""
-        if not place.told:
+        if not place.told and not self._cut_off:
             place.told = True
             what = f"nobody hosts {place.worker}; start it: {self._mend(place.worker)}"
             self._tell(event="error", worker=place.worker, text=what)
@@ -284,14 +299,15 @@ class Placement:
         place = self._places[letter.worker]
         seat = self.bus.seats.get(letter.worker)
         if isinstance(notice, Joined):
+            if letter.epoch >= (place.offered + 1) * CLAIMS:
+                raise Refused("it was not offered yet")
             self._start(self._join(place, Seat(sender, letter.epoch), notice))
         elif seat != Seat(sender, letter.epoch):
             return
         elif isinstance(notice, Left):
             self._start(self._lose(place, notice))
         elif isinstance(notice, ToolBegun) and (bridge := self._bridge_to(place)):
-            if notice.id not in self.bus.jobs_of(place.worker):
-                bridge.owed.begun(notice.id, notice.name)
+            bridge.owed.begun(notice.id, notice.name)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name="placement of a worker")
@@ -301,7 +317,7 @@ class Placement:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.opt(exception=error).error(f"a worker was not taken in: {type(error).__name__}")
+            logger.opt(exception=error).error(f"{task.get_name()} failed: {type(error).__name__}")
 
     async def _join(self, place: Place, seat: Seat, joined: Joined) -> None:
         async with place.joining:
