@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.buses.servers import RedisServer
+from tests.buses.servers import SERVERS, RedisServer
 
 PMW = [sys.executable, "-m", "pipecat_workers_cli"]
 ROOT = Path(__file__).parents[2]
@@ -188,3 +188,16 @@ def fleet(redis, pmw_env, tmp_path):
     fleet = Fleet(redis, env=pmw_env, cwd=tmp_path)
     yield fleet
     fleet.kill_all()
+
+
+@pytest.fixture
+def shop(request, pmw_env, tmp_path):
+    """A shop on an engine of its own: Redis, or the one that the test names."""
+    from tests.e2e.shops import Shop  # which imports from here
+
+    server = SERVERS[getattr(request, "param", "redis")](tmp_path / "server")
+    server.start()
+    shop = Shop(server, env=pmw_env, cwd=tmp_path)
+    yield shop
+    shop.kill_all()
+    server.stop()
