@@ -32,7 +32,7 @@ from pipecat_workers_cli.wire.notice import (
 from pipecat_workers_cli.workers.bridging import AgentBridge, BridgingMain
 from pipecat_workers_cli.workers.main import MainWorker
 
-LOOK_EVERY = 0.2  # seconds
+LOOK_EVERY = 0.1  # seconds
 SILENT_AFTER = 2 * ALIVE_EVERY  # seconds; a filler is due two seconds after a host's death
 NOBODY_AFTER = 2.0  # seconds without a host until that is said
 SAY_AGAIN = 20.0  # seconds between two apologies

@@ -71,19 +71,20 @@ class AgentBridge(BusBridgeProcessor):
         self.dropped: Counter[str] = Counter()
         self._conversation = conversation
         self._renewal: BusActivateWorkerMessage | None = None
+        self._silent = False
         self._to_agent = bus
         self._source = worker_name
         self._probes: dict[tuple[int, FrameDirection], PipelineFlushFrame] = {}
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Send a frame to the agent, or keep it in this pipeline, or both."""
-        if isinstance(frame, TO_AGENT) and self.agent is not None:
+        if isinstance(frame, TO_AGENT) and self.agent is not None and not self._is_alone(frame):
             if isinstance(frame, PipelineFlushFrame) and frame.origin == self._source:
                 self._probes[frame.flush_id, direction] = frame
             elif isinstance(frame, LLMContextFrame):
                 self.owed.asked(frame.context)
             await super().process_frame(frame, direction)
-            if self.owed.deaf and isinstance(frame, InterruptionFrame):
+            if self._silent and isinstance(frame, InterruptionFrame):
                 await self.push_frame(frame, direction)  # it may never come back
             return
         await FrameProcessor.process_frame(self, frame, direction)
@@ -91,6 +92,10 @@ class AgentBridge(BusBridgeProcessor):
             copy = BusFrameMessage(source=self._source, frame=frame, direction=direction)
             await self._to_agent.send(copy)
         await self.push_frame(frame, direction)
+
+    def _is_alone(self, frame: Frame) -> bool:
+        """Tell of a probe that has nobody to go round by."""
+        return self._silent and isinstance(frame, PipelineFlushFrame)
 
     async def on_bus_message(self, message: BusMessage) -> None:
         """Follow who is active; let the active agent's frames into the pipeline."""
@@ -110,6 +115,7 @@ class AgentBridge(BusBridgeProcessor):
     async def _take(self, message: BusFrameMessage) -> None:
         """Let a frame of the active agent in, unless it is the rest of what was cut short."""
         frame = message.frame
+        self._silent = False
         self.owed.said(frame)
         if self.owed.deaf and isinstance(frame, LLMFullResponseEndFrame):
             if not self.owed.asked_since:  # all of what was cut short is here, and was dropped
@@ -122,6 +128,7 @@ class AgentBridge(BusBridgeProcessor):
 
     async def hold(self) -> bool:
         """Cut an answer short whose agent has gone silent; tell whether the caller waits."""
+        self._silent = True
         await self._take_up_probes()
         if self.owed and not self.owed.deaf:
             self.owed.cut_short()
@@ -132,6 +139,7 @@ class AgentBridge(BusBridgeProcessor):
 
     async def resume(self) -> None:
         """Give whoever runs the agent now the call, and what the caller waits for."""
+        self._silent = False
         await self._take_up_probes()
         given = self.owed.activation
         args = given.args if given else None
@@ -154,6 +162,7 @@ class AgentBridge(BusBridgeProcessor):
         """Note who has the call."""
         if agent != self.agent:
             self.agent = agent
+            self._silent = False
             await self._take_up_probes()
 
     async def _take_up_probes(self) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import signal
 from collections.abc import Sequence
 
-
 from tests.e2e.shops import Caller, Shop, until
 
 WELCOME = "Hello."
