@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
@@ -129,7 +130,9 @@ async def open_call(
         )
         call.main, workers = await build_workers(plan, line, bus=bus)
         names = [worker.name for worker in recipe.workers]
-        late = call.main.bridge.dropped if isinstance(call.main, BridgingMain) else {}
+        late = Counter[str]() if placement is None else placement.bus.late
+        if isinstance(call.main, BridgingMain):
+            call.main.bridge.dropped = late
         call.log.began = time.monotonic()
         tap.open_call(
             call.id,

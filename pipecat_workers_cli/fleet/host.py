@@ -233,7 +233,8 @@ class WorkerHost:
                 raise Refused("it is an offer of another worker")
         except Refused as refused:
             logger.warning(f"an offer was dropped: {refused}")
-            await self._post.network.settle(claim)
+            with suppress(PmwError):  # another host will drop it, then
+                await self._post.network.settle(claim)
             return
         self.counts.claims += 1
         self.counts.taken_over += claim.number > 1 or offer.number > 1
@@ -249,7 +250,7 @@ class WorkerHost:
             await hosted.run(self._plan, self._tap, host=self.name)
         finally:
             del self.held[key]
-            if not hosted.moving:
+            if not hosted.moving and not self.deaf:  # its lease ends by itself
                 with suppress(PmwError):
                     await self._post.network.settle(hosted.claim)
             async with self._changed:
