@@ -177,6 +177,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path / "valkey")
     server.start()
     yield server
+    server.thaw()
     server.stop()
 
 

@@ -37,6 +37,10 @@ class Talk(Process):
         self.popen.stdin.flush()
         return time.monotonic()
 
+    def since_turn(self) -> list[Entry]:
+        """What was told since the latest turn."""
+        return self.entries[self._read_to :]
+
     def told(self, event: str, *, within: float = 20, **fields: object) -> Entry:
         """Wait for an entry, one that came since the latest turn."""
         found: list[Entry] = []
@@ -44,7 +48,7 @@ class Talk(Process):
         def seen() -> bool:
             found[:] = [
                 entry
-                for entry in self.entries[self._read_to :]
+                for entry in self.since_turn()
                 if entry["event"] == event and fields.items() <= entry.items()
             ]
             return bool(found)
@@ -70,6 +74,7 @@ class Fleet:
         server: The engine, one of `tests/buses/servers.py`.
         channel: Where they meet.
         hosts: Worker hosts, in the order in which they were started.
+        env: What names the bus and the channel to a process.
     """
 
     def __init__(self, server: Any, *, env: dict[str, str], cwd: Path) -> None:
@@ -77,7 +82,7 @@ class Fleet:
         self.channel = f"test_{uuid4().hex[:8]}"
         self.hosts: list[Process] = []
         self._cwd = cwd
-        self._env = {**env, "PMW_BUS": server.url, "PMW_CHANNEL": self.channel}
+        self.env = {**env, "PMW_BUS": server.url, "PMW_CHANNEL": self.channel}
         self._running: list[Process] = []
 
     def host(self, *words: str, recipe: str = "handoff") -> Process:
@@ -103,7 +108,7 @@ class Fleet:
         return self._start(Process, *words)
 
     def _start(self, kind: type, *words: str) -> Any:
-        process = kind(list(words), env=self._env, cwd=self._cwd)
+        process = kind(list(words), env=self.env, cwd=self._cwd)
         self._running.append(process)
         return process
 
