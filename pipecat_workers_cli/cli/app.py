@@ -19,8 +19,9 @@ from pipecat_workers_cli.cli.distributed import worker
 from pipecat_workers_cli.cli.doctor import doctor
 from pipecat_workers_cli.cli.eval import evaluate
 from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
+from pipecat_workers_cli.cli.ps import ps
 from pipecat_workers_cli.cli.recipe import recipe_app
-from pipecat_workers_cli.cli.sessions import ps, say, stop
+from pipecat_workers_cli.cli.sessions import say, stop
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.usage import UsageError, explain_usage
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
