@@ -142,8 +142,13 @@ class Present:
 
 @cache
 def own_name() -> str:
-    """Return what this process is called on a bus: machine and process, `machine-12345`."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """Return what this process is called on a bus."""
+    return name_of(os.getpid())
+
+
+def name_of(pid: int) -> str:
+    """Return what a process of this machine is called on a bus: `machine-12345`."""
+    return f"{socket.gethostname()}-{pid}"
 
 
 @cache
