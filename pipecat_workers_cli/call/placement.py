@@ -14,9 +14,11 @@ from pipecat_workers_cli.buses.network import LEASE
 from pipecat_workers_cli.buses.post import ALIVE_EVERY, Post, open_post
 from pipecat_workers_cli.buses.remote import HubBus, Seat
 from pipecat_workers_cli.buses.urls import SharedBus, open_network
+from pipecat_workers_cli.call.announcing import announcing
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.recipe.files import shipped_path
+from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import (
@@ -62,11 +64,12 @@ class Distribution:
 
 
 @asynccontextmanager
-async def open_distribution(bus: SharedBus | None) -> AsyncGenerator[Distribution | None]:
-    """Connect this process to a shared bus while the block lasts.
+async def open_distribution(bus: SharedBus | None, tap: Tap) -> AsyncGenerator[Distribution | None]:
+    """Connect this process to a shared bus while the block lasts; its calls are listed there.
 
     Args:
         bus: Which one; None connects to none.
+        tap: Sees the calls.
 
     Raises:
         PmwError: It can't be reached, or isn't what it should be.
@@ -74,7 +77,7 @@ async def open_distribution(bus: SharedBus | None) -> AsyncGenerator[Distributio
     if bus is None:
         yield None
         return
-    async with open_network(bus) as network, open_post(network) as post:
+    async with open_network(bus) as network, open_post(network) as post, announcing(post, tap):
         yield Distribution(post, bus)
 
 
