@@ -7,8 +7,8 @@ where this takes 40, on one machine).
 
 import asyncio
 import ssl
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from socket import gaierror
 from typing import Any, NamedTuple, TypeAlias, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -22,6 +22,7 @@ from pipecat_workers_cli.buses.network import ANSWER_WITHIN, BusDown
 from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
 
 LEAVE_WITHIN = 1.0  # seconds for the last request
+ASK_AFTER = 1.0  # seconds in which nothing is published
 CLOSE_WITHIN = 0.5  # seconds; TLS says goodbye, which a dead server never answers
 URL_OPTIONS = (
     "db",
@@ -112,6 +113,31 @@ class Requests:
         """
         return (await self.ask(("EVAL", script, len(keys), *keys, *arguments)))[0]
 
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncGenerator[AsyncGenerator[bytes]]:
+        """Subscribe to a channel while the block lasts; gives what is published there.
+
+        Args:
+            channel: Its name.
+
+        Raises:
+            BusDown: On entering or later: the server is gone, or silent for some seconds.
+            PmwError: The server refuses.
+        """
+        connection = None
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                connection = await self._pool.get_connection()
+                await connection.send_command("SUBSCRIBE", channel)
+                await connection.read_response()
+            yield _published(connection)
+        except (exceptions.RedisError, OSError) as error:
+            raise _translate(error, self.place) from error
+        finally:
+            if connection is not None:
+                await connection.disconnect(nowait=True)  # nobody unsubscribes at a dead server
+                await self._pool.release(connection)
+
     async def close(self, *last: Command) -> None:
         """Send the last commands if the server is there, and close all connections.
 
@@ -126,6 +152,26 @@ class Requests:
             with suppress(TimeoutError, exceptions.RedisError, OSError):
                 async with asyncio.timeout(CLOSE_WITHIN):
                     await self._pool.disconnect()
+
+
+async def _published(connection: AbstractConnection) -> AsyncGenerator[bytes]:
+    """Give what is published to a connection that has subscribed.
+
+    Raises:
+        TimeoutError: Nothing came for too long, though it was asked for.
+    """
+    asked = 0
+    while True:
+        reply = await connection.read_response(disable_decoding=True, timeout=ASK_AFTER)
+        if reply is None:
+            if asked * ASK_AFTER >= ANSWER_WITHIN:
+                raise TimeoutError
+            asked += 1
+            await connection.send_command("PING")
+            continue
+        asked = 0
+        if reply[0] == b"message":
+            yield reply[2]
 
 
 async def _round_trip(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:

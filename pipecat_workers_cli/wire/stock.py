@@ -60,6 +60,7 @@ class _Typed(msgspec.Struct, rename={"type": TYPE, "data": DATA}):
 
 class _Message(msgspec.Struct):
     source: Name
+    target: Name | None = None
     frame: msgspec.Raw = msgspec.Raw()
 
 
@@ -69,11 +70,13 @@ class Head(NamedTuple):
     Attributes:
         kind: The name of its type.
         source: Who sent it.
+        target: For whom; None is everybody.
         frame: The name of its frame's type; None if it carries none.
     """
 
     kind: str
     source: str
+    target: str | None
     frame: str | None
 
     @property
@@ -157,7 +160,7 @@ class StockCodec:
             frame = _read_typed(message.frame).type if typed.type == _FRAME else None
         except WRONG:
             raise Refused("it is no message of stock Pipecat's") from None
-        return Head(typed.type, message.source, frame)
+        return Head(typed.type, message.source, message.target, frame)
 
     def decode(self, data: bytes) -> BusMessage:
         """Return a message that arrived, with ids of this process.
