@@ -26,6 +26,7 @@ from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.stock import Head, StockCodec
 
 AT_ONCE = 256  # messages in one round trip
+OTHERS_BACK = 1.0  # seconds; who publishes sooner is not heard by those that still reconnect
 YIELD_EVERY = 50  # messages taken; some ten milliseconds of work
 
 Take = Callable[[bytes], None]
@@ -77,6 +78,7 @@ class Channel:
         self._news = asyncio.Event()
         self._empty = asyncio.Event()
         self._hearing = asyncio.Event()
+        self._returning: asyncio.TimerHandle | None = None
 
     @property
     def taken(self) -> bool:
@@ -134,14 +136,14 @@ class Channel:
         while True:
             try:
                 async with self._requests.listen(self.name) as published:
-                    self._note_success(pause)
+                    pause.reset()
                     await self._take_all(published)
             except PmwError as down:
-                self._hearing.clear()
                 self._note_failure(down)
                 await pause.wait()
 
     async def _take_all(self, published: AsyncGenerator[bytes]) -> None:
+        self._note_success()
         number = 0
         async for data in published:
             number += 1
@@ -167,9 +169,8 @@ class Channel:
             self._bytes -= sum(map(len, batch))
             try:
                 await self._requests.ask(*(("PUBLISH", self.name, data) for data in batch))
-            except PmwError as down:
-                self._note_failure(down)
-                self._lose(len(batch), "the server went away with them")
+            except PmwError as down:  # if it goes on, the listener notices it as well
+                self._lose(len(batch), down.what)
                 await pause.wait()
             else:
                 self.counts.sent += len(batch)
@@ -188,17 +189,22 @@ class Channel:
                 await asyncio.wait_for(self._empty.wait(), LAST_WORDS)
 
     def _note_failure(self, down: PmwError) -> None:
+        self._hearing.clear()
+        if self._returning is not None:
+            self._returning.cancel()
         if self.failure is None:
             self.counts.failures += 1
             logger.warning(f"{down.what}; going on as soon as it is back")
         self.failure = down.what
 
-    def _note_success(self, pause: Backoff) -> None:
-        pause.reset()
-        if self.failure is not None:
-            logger.warning("the bus is back")
+    def _note_success(self) -> None:
+        if self.failure is None:
+            self._hearing.set()
+            return
+        logger.warning("the bus is back")
         self.failure = None
-        self._hearing.set()
+        loop = asyncio.get_running_loop()
+        self._returning = loop.call_later(OTHERS_BACK, self._hearing.set)
 
     def _refuse(self, why: str) -> None:
         refused = self.counts.refused

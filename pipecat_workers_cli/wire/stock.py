@@ -90,7 +90,16 @@ _read_message = msgspec.json.Decoder(_Message).decode
 _read_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_fields = plain.reader(dict[str, Any])
 _encode = msgspec.json.encode
-WRONG = (msgspec.MsgspecError, TypeError, ValueError, KeyError, OverflowError, RecursionError)
+WRONG = (
+    msgspec.MsgspecError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What classes of Pipecat's raise that are given a value they don't expect."""
 
 
 class StockCodec:
