@@ -64,6 +64,7 @@ class Post:
         network: What it goes over.
         counts: What happened until now.
         failure: Why the engine can't be reached now; None while it can.
+        lag: Seconds that the engine took for what was sent last.
     """
 
     def __init__(self, network: Network) -> None:
@@ -71,6 +72,7 @@ class Post:
         self.network = network
         self.counts = Counts()
         self.failure: str | None = None
+        self.lag = 0.0
         self._outboxes: dict[str, Outbox] = {}
         self._takers: dict[tuple[str, str], Take] = {}
         self._peers: Counter[str] = Counter()
@@ -227,6 +229,7 @@ class Post:
                 await pause.wait()
                 self._news.set()
                 continue
+            self.lag = loop.time() - now
             self._note_success(pause)
             await self._note_sent(boxes, gone)
 

@@ -46,6 +46,7 @@ def host_workers(terminal: Terminal, recipe: str, options: HostOptions) -> None:
         tap=Tap(),
         max_calls=bus.room(options.max_calls, otherwise=calls_at_once(tuple(plan.choices()))),
         drain_timeout=options.drain_timeout,
+        health_port=options.health_port,
         beside=lambda host, name: _introduced(terminal, host, name, plan, bus),
     )
     if asyncio.run(serving) == signal.SIGINT:
@@ -60,8 +61,7 @@ async def _introduced(
     ending = f"Ctrl-C or pmw stop {name} ends" if name else "Ctrl-C ends"
     ending = f"({ending}; up to {host.max_calls} calls)"
     terminal.say(
-        f"{workers} of {host.recipe} {plan.loaded.hash} at {bus.shown} {bus.channel}  {ending}\n"
-        f"{plan.told()}"
+        f"{workers} of {host.recipe} {plan.loaded.hash} at {bus.told}  {ending}\n{plan.told()}"
     )
     yield
 

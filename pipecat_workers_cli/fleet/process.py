@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from pipecat_workers_cli.buses.post import open_post
 from pipecat_workers_cli.buses.urls import SharedBus, open_channel, open_network
 from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.fleet.health import serving_health
 from pipecat_workers_cli.fleet.host import WorkerHost
 from pipecat_workers_cli.session.socket import open_socket
 from pipecat_workers_cli.traffic.tap import Tap
@@ -30,6 +31,7 @@ async def serve_workers(
     tap: Tap,
     max_calls: int,
     drain_timeout: float,
+    health_port: int | None,
     beside: Beside,
 ) -> int:
     """Run workers for calls elsewhere until a signal ends it.
@@ -40,6 +42,7 @@ async def serve_workers(
         tap: Sees the workers' buses.
         max_calls: How many of each worker to run at once.
         drain_timeout: Seconds that calls may go on here after the first signal.
+        health_port: Where an orchestrator may ask; None answers nobody.
         beside: Entered once it serves.
 
     Returns:
@@ -49,7 +52,8 @@ async def serve_workers(
         PmwError: The bus can't be reached, or calls were still going on at the end.
     """
     stopping = _Stopping()
-    async with _open_host(plan, bus, tap, max_calls=max_calls) as host:
+    hosting = _open_host(plan, bus, tap, max_calls=max_calls, health_port=health_port)
+    async with hosting as host:
         running = asyncio.create_task(host.run(), name="worker host")
         running.add_done_callback(lambda _: stopping.asked.set())
         try:
@@ -73,17 +77,22 @@ async def serve_workers(
 
 @asynccontextmanager
 async def _open_host(
-    plan: Plan, bus: SharedBus, tap: Tap, *, max_calls: int
+    plan: Plan, bus: SharedBus, tap: Tap, *, max_calls: int, health_port: int | None
 ) -> AsyncGenerator[AnyHost]:
-    """Connect a host to its bus while the block lasts; who runs it is the block."""
+    """Connect a host to its bus, and answer for it, while the block lasts; the block runs it."""
     if bus.kind.stock:
+        if health_port is not None:
+            what = "a host for stock Pipecat has no health port"
+            raise ConfigurationError(what, mend="leave --health-port out, or use redis://")
         from pipecat_workers_cli.fleet.stock_host import StockHost  # noqa: PLC0415  # brings redis-py
 
         async with open_channel(bus) as channel:
             yield StockHost(plan, channel, tap)
     else:
         async with open_network(bus) as network, open_post(network) as post:
-            yield WorkerHost(plan, post, tap, max_calls=max_calls)
+            host = WorkerHost(plan, post, tap, max_calls=max_calls)
+            async with serving_health(host, post, health_port):
+                yield host
 
 
 class _Stopping:

@@ -27,6 +27,7 @@ from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call, running
 from pipecat_workers_cli.call.strangers import ENDS_WORKER
 from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.wire.limits import WORKERS
 
@@ -144,6 +145,7 @@ class StockHost:
         Raises:
             PmwError: One of the workers can't be built.
         """
+        await load_models(self._plan.choices())
         while not self._draining:
             workers = [await build_worker(self._plan, planned) for planned in self._plan.workers]
             try:

@@ -77,6 +77,13 @@ async def our_call(distribution):
         yield WordsCall(call, transport, entries)
 
 
+async def until(happened):
+    """Wait until something holds that another process brings about."""
+    async with asyncio.timeout(5):
+        while not happened():  # noqa: ASYNC110  # nothing here tells of it
+            await asyncio.sleep(0.005)
+
+
 class Watcher(BaseWorker):
     """A stranger who hears everything on the channel, and says what it is told to."""
 
@@ -89,10 +96,11 @@ class Watcher(BaseWorker):
         await super().on_bus_message(message)
 
     async def hears(self, kind):
-        async with asyncio.timeout(5):
-            while not (found := [one for one in self.heard if isinstance(one, kind)]):
-                await asyncio.sleep(0.005)
-            return found[0]
+        def found():
+            return [one for one in self.heard if isinstance(one, kind)]
+
+        await until(found)
+        return found()[0]
 
 
 def agents():
@@ -122,9 +130,7 @@ async def test_a_hang_up_takes_the_call_from_the_agent_so_that_the_next_caller_h
             await call.opened()
             await call.say("How much is the kit?")
         assert (await watcher.hears(BusDeactivateWorkerMessage)).target == "greeter"
-        async with asyncio.timeout(2):
-            while support.active:  # noqa: ASYNC110  # a worker tells of it to itself alone
-                await asyncio.sleep(0.005)
+        await until(lambda: not support.active)
         async with our_call(distribution) as call:
             await call.opened()
             assert [entry.text for entry in call.entries if entry.event == "bot"] == [OPENING]

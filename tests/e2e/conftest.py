@@ -121,6 +121,11 @@ class Server(Process):
             return answer.read().decode()
 
 
+def own_folders(folder: str) -> dict[str, str]:
+    """Return what keeps a server that outlives a test away from the user's sessions and logs."""
+    return {"XDG_STATE_HOME": folder, "XDG_RUNTIME_DIR": folder, "PYTHONUNBUFFERED": "1"}
+
+
 @pytest.fixture
 def pmw_env(tmp_path: Path) -> dict[str, str]:
     """The environment of a person without keys."""
