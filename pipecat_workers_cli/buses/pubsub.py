@@ -289,7 +289,8 @@ async def open_channel(url: str, *, channel: str) -> AsyncGenerator[Channel]:
         ConfigurationError: The URL is wrong.
         PmwError: The server can't be reached, refuses, or is none.
     """
-    requests = Requests(url.replace("+pubsub", "", 1))
+    rights = f"&{channel} +publish +subscribe +@connection"
+    requests = Requests(url.replace("+pubsub", "", 1), rights=rights)
     opened = Channel(requests, channel)
     try:
         async with requests.listen(channel):

@@ -37,6 +37,8 @@ URL_OPTIONS = (
 )
 """Others would change how long a request takes or what a reply looks like."""
 
+RIGHTS = "~pmw:* +@read +@write +@scripting +@connection +time"
+
 Argument: TypeAlias = str | bytes | int
 Command: TypeAlias = tuple[Argument, ...]
 
@@ -48,17 +50,19 @@ class Requests:
         place: Host and port, to be shown.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, rights: str = RIGHTS) -> None:
         """Read a URL; the first request connects.
 
         Args:
             url: `redis://` or `rediss://` with user, password, host, port, number of the
                 database, and as its query the `URL_OPTIONS`, by redis-py's names.
+            rights: What is asked needs, as `ACL SETUSER` is told it.
 
         Raises:
             ConfigurationError: Something in the URL is wrong.
         """
         self.place, settings = _parse(url)
+        self._rights = rights
         self._pool = ConnectionPool(
             **settings,
             protocol=2,  # the third brings notices of maintenance, which Valkey doesn't know
@@ -101,7 +105,7 @@ class Requests:
                     replies[number] = None
             return replies
         except (exceptions.RedisError, OSError) as error:
-            raise _translate(error, self.place) from error
+            raise _translate(error, self.place, self._rights) from error
 
     async def run(self, script: str, keys: Sequence[str], *arguments: Argument) -> Any:
         """Run a Lua script there and return its reply; raises as `ask` does.
@@ -132,7 +136,7 @@ class Requests:
                 await connection.read_response()
             yield _published(connection)
         except (exceptions.RedisError, OSError) as error:
-            raise _translate(error, self.place) from error
+            raise _translate(error, self.place, self._rights) from error
         finally:
             if connection is not None:
                 await connection.disconnect(nowait=True)  # nobody unsubscribes at a dead server
@@ -225,7 +229,7 @@ _CAUSES = (  # from the special to the general: the first that fits is told
         exceptions.NoPermissionError,
         PmwError,
         "the user at {place} may not do all that is needed",
-        "let it do that: ACL SETUSER name ~pmw:* +@read +@write +@scripting +@connection +time",
+        "let it do that: ACL SETUSER name {rights}",
     ),
     _Cause(
         exceptions.OutOfMemoryError,
@@ -295,7 +299,7 @@ _DENIED_IN_A_SCRIPT = (  # which redis-py knows no class for
 )
 
 
-def _translate(error: Exception, place: str) -> PmwError:
+def _translate(error: Exception, place: str, rights: str) -> PmwError:
     """Say in our words what a request failed of; redis-py hides the cause at times."""
     chain: list[BaseException] = [error]
     while following := chain[-1].__cause__ or chain[-1].__context__:
@@ -304,6 +308,7 @@ def _translate(error: Exception, place: str) -> PmwError:
         chain = [exceptions.NoPermissionError()]
     for cause in _CAUSES:
         if any(isinstance(link, cause.kinds) for link in chain):
-            return cause.error(cause.what.format(place=place), mend=cause.mend)
+            mend = cause.mend.format(rights=rights)
+            return cause.error(cause.what.format(place=place), mend=mend)
     said = str(error).partition(", with args")[0][:100]  # which may be a caller's words
     return PmwError(f"{place} refuses: {said}", mend="have Redis 7 or Valkey there; see its log")

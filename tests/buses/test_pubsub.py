@@ -248,6 +248,24 @@ async def test_a_server_that_is_not_there_is_told_without_the_password(free_port
     assert "rosebud" not in caught.value.what + caught.value.mend
 
 
+async def test_what_is_said_to_mend_a_missing_right_mends_it(server, channel):
+    url = url_of(server).replace("://", "://stranger:rosebud@")
+    ann, bob = Ear("ann"), Ear("bob")
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "stranger", "on", ">rosebud")
+        with pytest.raises(PmwError, match="may not do all") as caught:
+            async with open_channel(url, channel=channel):
+                pass
+        _, _, rights = caught.value.mend.partition("ACL SETUSER name ")
+        admin.execute_command("ACL", "SETUSER", "stranger", *rights.split())
+    async with open_channel(url, channel=channel) as opened, ours(server, channel, bob):
+        bus = PubSubBus(opened, admits=lambda _: True)
+        with opened.taking(bus.take):
+            async with running([ann], bus):
+                await ann.send_bus_message(say("allowed"))
+                await bob.hears("allowed")
+
+
 GARBAGE = [
     b"",
     b"hello",

@@ -67,7 +67,7 @@ async def stock(server, shared, *workers):
 @asynccontextmanager
 async def our_call(distribution):
     """Hold a call of the shipped handoff, its agents elsewhere."""
-    plan = plan_call(load_recipe("handoff"), OFFLINE, speech=False).main_alone()
+    plan = plan_call(load_recipe("handoff"), OFFLINE, speech=False).main_alone(at="a channel")
     tap, entries, transport = Tap(), [], ConsoleTransport()
     tap.subscribe(entries.append)
     opened = open_call(
