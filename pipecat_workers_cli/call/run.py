@@ -18,8 +18,8 @@ from pipecat.workers.runner import WorkerRunner
 from pipecat_workers_cli.buses.local import open_bus
 from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.audio import AudioRecorder
+from pipecat_workers_cli.call.distribution import Distribution
 from pipecat_workers_cli.call.log import CallLog
-from pipecat_workers_cli.call.placement import Distribution, Placement
 from pipecat_workers_cli.call.plan import Plan, introduce
 from pipecat_workers_cli.recipe.model import Recipe
 from pipecat_workers_cli.traffic.tap import Tap
@@ -119,7 +119,7 @@ async def open_call(
     """
     recipe = plan.loaded.recipe
     call = Call(uuid.uuid4().hex[:8], main=recipe.main.name, tap=tap)
-    placement = Placement(call.id, distribution, plan) if distribution else None
+    placement = distribution.place(call.id, plan) if distribution else None
     async with open_bus() if placement is None else placement.open_bus() as bus:
         line = Line(
             transport=transport,
