@@ -30,7 +30,7 @@ from pipecat.runner.utils import create_transport
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder, numbered
-from pipecat_workers_cli.call.placement import open_distribution
+from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import PmwError
@@ -259,7 +259,7 @@ class Serving:
         try:
             async with (
                 self._tap.collecting(),
-                open_distribution(self._bus) as self._calls.distribution,
+                open_distribution(self._bus, self._tap) as self._calls.distribution,
             ):
                 try:
                     yield

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.buses.servers import RedisServer
+from tests.buses.servers import SERVERS, RedisServer
 
 PMW = [sys.executable, "-m", "pipecat_workers_cli"]
 ROOT = Path(__file__).parents[2]
@@ -57,6 +57,10 @@ class Process:
             env=env,
             cwd=cwd,
         )
+        self.follow()
+
+    def follow(self) -> None:
+        """Read what it prints."""
         self.out: list[str] = []
         self.err: list[str] = []
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -125,6 +129,11 @@ class Server(Process):
             return answer.read().decode()
 
 
+def own_folders(folder: str) -> dict[str, str]:
+    """Return what keeps a server that outlives a test away from the user's sessions and logs."""
+    return {"XDG_STATE_HOME": folder, "XDG_RUNTIME_DIR": folder, "PYTHONUNBUFFERED": "1"}
+
+
 @pytest.fixture
 def pmw_env(tmp_path: Path) -> dict[str, str]:
     """The environment of a person without keys."""
@@ -184,3 +193,16 @@ def fleet(redis, pmw_env, tmp_path):
     fleet = Fleet(redis, env=pmw_env, cwd=tmp_path)
     yield fleet
     fleet.kill_all()
+
+
+@pytest.fixture
+def shop(request, pmw_env, tmp_path):
+    """A shop on an engine of its own: Redis, or the one that the test names."""
+    from tests.e2e.shops import Shop  # which imports from here
+
+    server = SERVERS[getattr(request, "param", "redis")](tmp_path / "server")
+    server.start()
+    shop = Shop(server, env=pmw_env, cwd=tmp_path)
+    yield shop
+    shop.kill_all()
+    server.stop()
