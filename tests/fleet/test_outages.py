@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 
 from pipecat_workers_cli.buses.urls import SharedBus
-from pipecat_workers_cli.call.placement import open_distribution
+from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.traffic import tap
+from pipecat_workers_cli.traffic.tap import Tap
 from tests.buses.asking import until_true
 from tests.buses.tunnel import open_tunnel
 from tests.call.conftest import WordsCall, open_words_call
@@ -54,7 +55,7 @@ async def test_a_silent_network_holds_up_nothing_and_is_outlived(server, silent,
     async with (
         open_tunnel(server.url) as tunnel,
         hosting(bus := SharedBus(tunnel.url, channel), "greeter", "support") as host,
-        open_distribution(bus) as distribution,
+        open_distribution(bus, Tap()) as distribution,
         open_words_call("handoff", distribution=distribution, idle_timeout=300) as call,
     ):
         await call.opened()
@@ -96,7 +97,7 @@ async def test_a_job_that_is_asked_for_while_the_engine_is_dead_is_done_when_it_
     bus = SharedBus(server.url, f"test_{uuid4().hex[:8]}")
     async with (
         hosting(bus, "operator", "controller", recipe="sensor"),
-        open_distribution(bus) as distribution,
+        open_distribution(bus, Tap()) as distribution,
         open_words_call("sensor", distribution=distribution) as call,
     ):
         await call.opened()
@@ -143,7 +144,10 @@ async def test_calls_one_after_another_leave_nothing_behind(server, calls, monke
             dict(host._post._peers),
         )
 
-    async with hosting(bus, "greeter", "support") as host, open_distribution(bus) as distribution:
+    async with (
+        hosting(bus, "greeter", "support") as host,
+        open_distribution(bus, Tap()) as distribution,
+    ):
         for _ in range(first):
             await hold_call()
         await until_true(lambda: not host.held)
