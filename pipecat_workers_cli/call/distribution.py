@@ -7,8 +7,10 @@ from typing import Protocol
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.buses.post import open_post
 from pipecat_workers_cli.buses.urls import SharedBus, open_channel, open_network
+from pipecat_workers_cli.call.announcing import announcing
 from pipecat_workers_cli.call.placement import Hosts, Tell
 from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.workers.main import MainWorker
 
 
@@ -47,11 +49,12 @@ class Distribution(Protocol):
 
 
 @asynccontextmanager
-async def open_distribution(bus: SharedBus | None) -> AsyncGenerator[Distribution | None]:
-    """Connect this process to a shared bus while the block lasts.
+async def open_distribution(bus: SharedBus | None, tap: Tap) -> AsyncGenerator[Distribution | None]:
+    """Connect this process to a shared bus while the block lasts; its calls are listed there.
 
     Args:
         bus: Which one; None connects to none.
+        tap: Sees the calls.
 
     Raises:
         PmwError: It can't be reached, or isn't what it should be.
@@ -64,5 +67,5 @@ async def open_distribution(bus: SharedBus | None) -> AsyncGenerator[Distributio
         async with open_channel(bus) as channel:
             yield Strangers(channel, bus)
     else:
-        async with open_network(bus) as network, open_post(network) as post:
+        async with open_network(bus) as network, open_post(network) as post, announcing(post, tap):
             yield Hosts(post, bus)

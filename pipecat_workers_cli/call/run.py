@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
@@ -15,6 +16,7 @@ from pipecat.workers.base_worker import BaseWorker
 from pipecat.workers.runner import WorkerRunner
 
 from pipecat_workers_cli.buses.local import open_bus
+from pipecat_workers_cli.buses.remote import HubBus
 from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.distribution import Distribution
@@ -129,7 +131,9 @@ async def open_call(
         )
         call.main, workers = await build_workers(plan, line, bus=bus)
         names = [worker.name for worker in recipe.workers]
-        late = call.main.bridge.dropped if isinstance(call.main, BridgingMain) else {}
+        late = bus.late if isinstance(bus, HubBus) else Counter[str]()
+        if isinstance(call.main, BridgingMain):
+            call.main.bridge.dropped = late
         call.log.began = time.monotonic()
         tap.open_call(
             call.id,

@@ -64,11 +64,15 @@ async def serve_workers(
             ):
                 await stopping.asked.wait()
                 clean = running.done() or await host.drain(within=drain_timeout)
+                cut_off = host.failure
         finally:
             running.cancel()
             await asyncio.wait({running})
     if not running.cancelled() and (error := running.exception()) is not None:
         raise error
+    if not clean and cut_off is not None:
+        what = f"calls were cut off, for there was no way to hand them over: {cut_off}"
+        raise PmwError(what, mend="start hosts where the bus can be reached")
     if not clean:
         what = f"calls went on after {drain_timeout:g} s of draining"
         raise PmwError(what, mend="give them longer: --drain-timeout S")

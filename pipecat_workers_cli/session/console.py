@@ -66,7 +66,7 @@ async def run_console(
     async with (
         tap.collecting(),
         open_socket(host, tap) if attachable else nullcontext(),
-        open_distribution(bus) as distribution,
+        open_distribution(bus, tap) as distribution,
         open_call(
             plan,
             transport,

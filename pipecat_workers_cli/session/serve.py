@@ -259,7 +259,7 @@ class Serving:
         try:
             async with (
                 self._tap.collecting(),
-                open_distribution(self._bus) as self._calls.distribution,
+                open_distribution(self._bus, self._tap) as self._calls.distribution,
             ):
                 try:
                     yield
