@@ -151,6 +151,7 @@ class HostOptions:
         max_calls: Calls at once, for each worker; None takes what the slowest of the chosen
             services bears.
         drain_timeout: Seconds that calls may go on after the first signal.
+        health_port: Where an orchestrator may ask how it is; None answers nobody.
     """
 
     names: tuple[str, ...]
@@ -160,3 +161,4 @@ class HostOptions:
     sets: tuple[str, ...] = ()
     max_calls: int | None = None
     drain_timeout: float = 60.0
+    health_port: int | None = None

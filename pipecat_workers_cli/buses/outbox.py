@@ -1,6 +1,7 @@
 """What waits for one inbox: a bounded queue of letters, and the parcel that is under way."""
 
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipecat_workers_cli.wire.letter import Letter, Parcel
@@ -10,7 +11,7 @@ from pipecat_workers_cli.wire.limits import PARCEL_BYTES, PARCEL_LETTERS
 WAITING_LETTERS = 4_000  # over a minute of one call's audio
 WAITING_BYTES = 16 * 1024 * 1024
 ASK_AGAIN = 0.25  # seconds between looks for an inbox that isn't there
-GONE_AFTER = 3.0  # seconds without an inbox; an engine that lost its data gets it back sooner
+GONE_AFTER = 6.0  # seconds without an inbox; its owner may need 4.8 to see that all data is lost
 
 
 class Dropped(NamedTuple):
@@ -25,53 +26,71 @@ class Dropped(NamedTuple):
     others: int
 
 
+class _Waiting(NamedTuple):
+    number: int
+    letter: Letter
+    audio: bool
+
+
 class Outbox:
     """Letters for one inbox, sent in parcels, each of them until it has arrived.
 
     Attributes:
         due_at: Not to be sent sooner, in the event loop's seconds; 0 is at once.
         letters: How many are in the parcel that is under way.
+        added: How many were ever queued.
+        arrived_to: The number of the last that arrived, counted as it was queued; from 1.
+        gone: Whether all that waited was dropped, because there is no such inbox.
     """
 
-    def __init__(self, sender: str) -> None:
+    def __init__(self, sender: str, numbers: Iterator[int]) -> None:
         """Begin empty.
 
         Args:
             sender: The address of whoever sends.
+            numbers: Gives each parcel its number, larger than all that this process used
+                before: whoever receives knows by it what is new, also in an inbox to which
+                nothing had gone for so long that its outbox was forgotten.
         """
         self.due_at = 0.0
         self.letters = 0
+        self.added = 0
+        self.arrived_to = 0
+        self.gone = False
         self._sender = sender
-        self._waiting: deque[tuple[Letter, bool]] = deque()
+        self._numbers = numbers
+        self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
-        self._seq = 0
+        self._sounds = 0
+        self._last = 0
         self._parcel: bytes | None = None
         self._gone_since: float | None = None
 
-    def __bool__(self) -> bool:
-        """Tell whether there is anything to send."""
-        return self._parcel is not None or bool(self._waiting)
+    def __len__(self) -> int:
+        """Return how many letters have not arrived."""
+        return len(self._waiting) + (self.letters if self._parcel is not None else 0)
 
     def add(self, letter: Letter, *, audio: bool) -> Dropped:
         """Queue a letter; beyond the bound the oldest audio is dropped, else this letter."""
         sound = others = 0
-        self._waiting.append((letter, audio))
+        self.added += 1
+        self._waiting.append(_Waiting(self.added, letter, audio))
         self._bytes += len(letter.body)
+        self._sounds += audio
         while len(self._waiting) > WAITING_LETTERS or self._bytes > WAITING_BYTES:
-            if self._drop_audio():
+            if self._sounds:
+                self._drop_audio()
                 sound += 1
             else:
-                self._bytes -= len(self._waiting.pop()[0].body)
+                self._bytes -= len(self._waiting.pop().letter.body)
                 others += 1
         return Dropped(sound, others)
 
-    def _drop_audio(self) -> bool:
-        for place, (letter, audio) in enumerate(self._waiting):
-            if audio:
-                del self._waiting[place]
-                self._bytes -= len(letter.body)
-                return True
-        return False
+    def _drop_audio(self) -> None:
+        place = next(place for place, waiting in enumerate(self._waiting) if waiting.audio)
+        self._bytes -= len(self._waiting[place].letter.body)
+        self._sounds -= 1
+        del self._waiting[place]
 
     def parcel(self) -> bytes:
         """Return the parcel that is under way, else one made of what waits."""
@@ -79,14 +98,15 @@ class Outbox:
             letters: list[Letter] = []
             size = 0
             while self._waiting and len(letters) < PARCEL_LETTERS:
-                size += len(self._waiting[0][0].body)
+                size += len(self._waiting[0].letter.body)
                 if letters and size > PARCEL_BYTES // 2:  # the rest is for what is round it
                     break
-                letters.append(self._waiting.popleft()[0])
-                self._bytes -= len(letters[-1].body)
-            self._seq += 1
+                self._last, letter, audio = self._waiting.popleft()
+                letters.append(letter)
+                self._bytes -= len(letter.body)
+                self._sounds -= audio
             self._parcel = encode_parcel(
-                Parcel(sender=self._sender, seq=self._seq, letters=letters)
+                Parcel(sender=self._sender, seq=next(self._numbers), letters=letters)
             )
             self.letters = len(letters)
         return self._parcel
@@ -94,6 +114,7 @@ class Outbox:
     def arrived(self) -> None:
         """Be done with the parcel that was under way."""
         self._parcel = None
+        self.arrived_to = self._last
         self._gone_since = None
         self.due_at = 0.0
 
@@ -102,4 +123,5 @@ class Outbox:
         if self._gone_since is None:
             self._gone_since = now
         self.due_at = now + ASK_AGAIN
-        return now - self._gone_since > GONE_AFTER
+        self.gone = now - self._gone_since > GONE_AFTER
+        return self.gone

@@ -7,6 +7,7 @@ whoever receives drops what it has had already.
 """
 
 import asyncio
+import itertools
 import random
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping
@@ -20,12 +21,13 @@ from pipecat_workers_cli.buses.outbox import ASK_AGAIN, Outbox
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.letter import decode as decode_parcel
-from pipecat_workers_cli.wire.limits import Refused
+from pipecat_workers_cli.wire.limits import MESSAGE_BYTES, Refused
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.05, 0.8  # seconds; doubled in between, with jitter
 ALIVE_EVERY = 0.7  # seconds between signs of life
 KNOWN_SENDERS = 10_000
 REASONS = 100  # kept apart in counts and told once each
+LETTERS_AT_ONCE = 100  # taken before others have their turn; some five milliseconds of work
 LAST_WORDS = 1.0  # seconds in which what waits is sent still, when a process leaves
 SIGN_OF_LIFE = ""
 """The call of a letter that is for none."""
@@ -63,14 +65,16 @@ class Post:
     Attributes:
         network: What it goes over.
         counts: What happened until now.
-        failure: Why the engine can't be reached now; None while it can.
+        lag: Seconds that the engine took for what was sent last.
     """
 
     def __init__(self, network: Network) -> None:
         """Begin with nothing to send; `open_post` also runs it."""
         self.network = network
         self.counts = Counts()
-        self.failure: str | None = None
+        self.lag = 0.0
+        self._failures: dict[str, str] = {}
+        self._numbers = itertools.count(1)
         self._outboxes: dict[str, Outbox] = {}
         self._takers: dict[tuple[str, str], Take] = {}
         self._peers: Counter[str] = Counter()
@@ -85,6 +89,11 @@ class Post:
         """Where letters to this process are sent."""
         return self.network.address
 
+    @property
+    def failure(self) -> str | None:
+        """Why the engine can't be reached now, in one direction or both; None while it can."""
+        return next(iter(self._failures.values()), None)
+
     def send(self, to: str, letter: Letter, *, audio: bool = False) -> None:
         """Queue a letter.
 
@@ -93,9 +102,12 @@ class Post:
             letter: What to send.
             audio: Whether it is sound, which is dropped first where too much waits.
         """
+        if len(letter.body) > MESSAGE_BYTES:
+            self._lose(1, "it was larger than any letter may be")
+            return
         outbox = self._outboxes.get(to)
         if outbox is None:
-            outbox = self._outboxes[to] = Outbox(self.address)
+            outbox = self._outboxes[to] = Outbox(self.address, self._numbers)
         dropped = outbox.add(letter, audio=audio)
         self.counts.shed += dropped.audio
         if dropped.others:
@@ -112,7 +124,12 @@ class Post:
         Returns:
             Whether it has.
         """
-        return await self._until(lambda: not self._outboxes.get(to), within)
+        outbox = self._outboxes.get(to)
+        if outbox is None:
+            return True
+        last = outbox.added
+        await self._until(lambda: outbox.gone or outbox.arrived_to >= last, within)
+        return outbox.arrived_to >= last
 
     async def _until(self, done: Callable[[], bool], within: float) -> bool:
         try:
@@ -125,7 +142,10 @@ class Post:
     async def flush(self) -> None:
         """Wait until the engine has all that was queued, if that takes no more than a moment."""
         if self.failure is None:
-            await self._until(lambda: not any(self._outboxes.values()), LAST_WORDS)
+            # Not for what is for an inbox that isn't there: it may never be.
+            await self._until(
+                lambda: all(box.due_at for box in self._outboxes.values()), LAST_WORDS
+            )
 
     @contextmanager
     def taking(self, call: str, workers: Collection[str], take: Take) -> Generator[None]:
@@ -157,7 +177,7 @@ class Post:
         now = asyncio.get_running_loop().time()
         return now - self._heard_at.get(peer, now)
 
-    def take(self, payload: bytes) -> None:
+    async def _take(self, payload: bytes) -> None:
         """Take a parcel that came; drop what is no parcel, or came before."""
         try:
             parcel = decode_parcel(payload)
@@ -173,9 +193,11 @@ class Post:
             self._last_from.popitem(last=False)
         if parcel.sender in self._heard_at:
             self._heard_at[parcel.sender] = asyncio.get_running_loop().time()
-        for letter in parcel.letters:
+        for number, letter in enumerate(parcel.letters, start=1):
             if letter.call != SIGN_OF_LIFE:
                 self._hand_over(parcel.sender, letter)
+            if number % LETTERS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _hand_over(self, sender: str, letter: Letter) -> None:
         taker = self._takers.get((letter.call, letter.worker))
@@ -187,6 +209,9 @@ class Post:
             taker(sender, letter)
         except Refused as refused:
             self._refuse(str(refused))
+        except Exception as error:  # of one call; the others' letters are still to be taken
+            logger.opt(exception=error).debug(f"a letter for {letter.worker} was not taken")
+            self._refuse(f"{type(error).__name__} when it was taken")
 
     async def run(self) -> None:
         """Send and receive until cancelled."""
@@ -196,38 +221,39 @@ class Post:
             tasks.create_task(self._tell_life(), name="signs of life")
 
     async def _receive(self) -> None:
-        pause = _Backoff()
+        pause = Backoff()
         while True:
             try:
                 parcels = await self.network.receive()
-            except PmwError as down:
-                self._note_failure(down)
+            except Exception as error:  # whatever it is: who ends here is deaf for good
+                self._note_failure("in", error)
                 await pause.wait()
                 continue
-            self._note_success(pause)
-            for number, payload in enumerate(parcels):
-                self.take(payload)
-                if number % 50 == 49:  # some ten milliseconds of work
+            self._note_success("in", pause)
+            for number, payload in enumerate(parcels, start=1):
+                await self._take(payload)
+                if number % LETTERS_AT_ONCE == 0:
                     await asyncio.sleep(0)
 
     async def _send(self) -> None:
-        pause = _Backoff()
+        pause = Backoff()
         loop = asyncio.get_running_loop()
         while True:
             await self._news.wait()
             self._news.clear()
             now = loop.time()
-            boxes = {to: box for to, box in self._outboxes.items() if box and box.due_at <= now}
+            boxes = {to: box for to, box in self._outboxes.items() if box.due_at <= now}
             if not boxes:
                 continue
             try:
                 gone = await self.network.send({to: box.parcel() for to, box in boxes.items()})
-            except PmwError as down:
-                self._note_failure(down)
+            except Exception as error:  # as above
+                self._note_failure("out", error)
                 await pause.wait()
                 self._news.set()
                 continue
-            self._note_success(pause)
+            self.lag = loop.time() - now
+            self._note_success("out", pause)
             await self._note_sent(boxes, gone)
 
     async def _note_sent(self, boxes: Mapping[str, Outbox], gone: Collection[str]) -> None:
@@ -236,13 +262,15 @@ class Post:
             if to not in gone:
                 self.counts.sent += box.letters
                 box.arrived()
+                if len(box):
+                    self._news.set()
+                else:
+                    del self._outboxes[to]
             elif box.not_there(loop.time()):
                 del self._outboxes[to]
-                self._lose(box.letters, "nobody is at an inbox any more")
+                self._lose(len(box), "nobody is at an inbox any more")
             else:
                 loop.call_later(ASK_AGAIN, self._news.set)
-        if any(self._outboxes.values()):
-            self._news.set()
         async with self._progress:
             self._progress.notify_all()
 
@@ -251,20 +279,23 @@ class Post:
         while True:
             await asyncio.sleep(ALIVE_EVERY)
             for peer in self._peers:
-                if not self._outboxes.get(peer):  # what waits is a sign, too
+                if peer not in self._outboxes:  # what waits is a sign, too
                     self.send(peer, sign)
 
-    def _note_failure(self, down: PmwError) -> None:
-        if self.failure is None:
+    def _note_failure(self, way: str, error: Exception) -> None:
+        what = error.what if isinstance(error, PmwError) else f"unexpected {type(error).__name__}"
+        if not self._failures:
             self.counts.failures += 1
-            logger.warning(f"{down.what}; going on as soon as it is back")
-        self.failure = down.what
+            ours = None if isinstance(error, PmwError) else error
+            logger.opt(exception=ours).warning(f"{what}; going on as soon as it is back")
+        self._failures[way] = what
 
-    def _note_success(self, pause: "_Backoff") -> None:
+    def _note_success(self, way: str, pause: "Backoff") -> None:
         pause.reset()
-        if self.failure is not None:
+        if self._failures.pop(way, None) and not self._failures:
             logger.warning("the bus is back")
-        self.failure = None
+            now = asyncio.get_running_loop().time()
+            self._heard_at = dict.fromkeys(self._heard_at, now)  # nobody could be heard
 
     def _lose(self, letters: int, why: str) -> None:
         self.counts.lost += letters
@@ -282,16 +313,18 @@ class Post:
             logger.warning(what)
 
 
-class _Backoff:
+class Backoff:
     """How long to wait after a failure: longer each time, and not all at the same moment."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
+        """Wait but a moment the next time."""
         self._next = FIRST_BACKOFF
 
     async def wait(self) -> None:
+        """Wait, and longer the next time."""
         await asyncio.sleep(self._next * random.uniform(0.5, 1.0))  # noqa: S311
         self._next = min(2 * self._next, LONGEST_BACKOFF)
 

@@ -71,7 +71,8 @@ class RedisNetwork:
             *(
                 ("XADD", self._inbox_of(address), *bound, "*", "p", parcel)
                 for address, parcel in parcels.items()
-            )
+            ),
+            unless="WRONGTYPE",  # what isn't a stream is nobody's inbox, and holds up no other
         )
         return [address for address, added in zip(parcels, replies, strict=True) if added is None]
 
@@ -87,7 +88,7 @@ class RedisNetwork:
             return ()
         ((_, parcels),) = came
         self._read_to = parcels[-1][0]
-        return [parcel for _, (_, parcel) in parcels]
+        return [fields[1] for _, fields in parcels]  # anybody may have put in more of them
 
     async def offer(self, queue: str, body: bytes) -> str:
         """Add to the queue's stream; return the id it got there."""
@@ -145,9 +146,9 @@ class RedisNetwork:
             unless="NOGROUP",
         )
         claims = [
-            Claim(by_key[key], offer.decode(), body, 1)
+            Claim(by_key[key], offer.decode(), fields[1], 1)
             for key, offers in came or ()
-            for offer, (_, body) in offers
+            for offer, fields in offers
         ]
         for claim in claims[most:]:
             await self.give_back(claim)

@@ -34,9 +34,17 @@ from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.wire.format import Codec
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.limits import Refused
-from pipecat_workers_cli.wire.notice import Notice, Present, ToolBegun, decode_notice, encode_notice
+from pipecat_workers_cli.wire.notice import (
+    Joined,
+    Notice,
+    Present,
+    ToolBegun,
+    decode_notice,
+    encode_notice,
+)
 
 ANSWERS = (BusJobResponseMessage, BusJobResponseUrgentMessage, BusJobStreamEndMessage)
+LINE_DOWN = "the line is down, so nothing was done"
 UNKNOWN = "it was cut off while a tool ran; whether that did its work is unknown"
 
 ELSEWHERE = "elsewhere"
@@ -157,11 +165,17 @@ class HubBus(RemoteBus):
         if isinstance(message, BusJobRequestMessage) and message.target in self.seats:
             self._jobs[message.job_id, message.target] = message
         elif isinstance(message, BusJobCancelMessage):
-            self._jobs.pop((message.job_id, message.target or ""), None)
-        elif isinstance(message, ANSWERS) and self._jobs.pop(
-            (message.job_id, message.source), None
-        ):
-            self._begun.discard(message.source)
+            self._end_job(message.job_id, message.target)
+        elif isinstance(message, ANSWERS):
+            self._end_job(message.job_id, message.source)
+
+    def _end_job(self, id: str, worker: str | None) -> None:
+        if worker is not None and self._jobs.pop((id, worker), None):
+            self._begun.discard(worker)
+
+    def jobs_of(self, worker: str) -> list[str]:
+        """Return the ids of the jobs that a worker elsewhere has not answered."""
+        return [id for id, asked in self._jobs if asked == worker]
 
     def _send_frame(self, message: BusFrameMessage) -> None:
         """Send a frame of this process to the agent that has the call.
@@ -225,14 +239,21 @@ class HubBus(RemoteBus):
         Raises:
             Refused: It can't be read, or says more than its worker may.
         """
-        if letter.notice:
-            notice = decode_notice(letter.body)
-            if isinstance(notice, ToolBegun):
-                self._begun.add(letter.worker)
+        notice = decode_notice(letter.body) if letter.notice else None
+        if isinstance(notice, Joined):
             self._on_notice(sender, letter, notice)
             return
         if self.seats.get(letter.worker) != Seat(sender, letter.epoch):
             self.late[letter.worker] += 1
+            if self.late[letter.worker] == 1:
+                logger.info(f"what another than {letter.worker}'s host says for it is dropped")
+            return
+        if notice is not None:
+            if isinstance(notice, ToolBegun):
+                self._begun.add(letter.worker)
+                if (notice.id, letter.worker) in self._jobs:
+                    return  # it is a job itself, and followed as one
+            self._on_notice(sender, letter, notice)
             return
         message = self._codec.decode(letter.body)
         if message.source != letter.worker:
@@ -241,7 +262,11 @@ class HubBus(RemoteBus):
 
 
 class SpokeBus(RemoteBus):
-    """A call's bus where one of its workers is hosted."""
+    """A call's bus where one of its workers is hosted.
+
+    Attributes:
+        is_taken_in: Whether the main worker's process knows that the worker is here.
+    """
 
     def __init__(self, call: str, post: Post, *, worker: str, hub: Seat, on_notice: OnNotice):
         """Make a bus for one worker.
@@ -254,6 +279,7 @@ class SpokeBus(RemoteBus):
             on_notice: Must not block.
         """
         super().__init__(call, post, on_notice=on_notice)
+        self.is_taken_in = False
         self._worker = worker
         self._hub = hub
 
@@ -267,8 +293,20 @@ class SpokeBus(RemoteBus):
         """Tell the hub something about this worker."""
         self.notify(self._hub, self._worker, notice)
 
-    async def delivered(self) -> bool:
-        """Wait until the engine has all that was said; tell whether it has."""
+    async def announce(self, id: str, name: str) -> bool:
+        """Let the hub know of what is about to be done, and must not be done twice.
+
+        If this process dies meanwhile, the outcome is told there as unknown, and nobody
+        does it again.
+
+        Args:
+            id: The tool call's, or the job's.
+            name: The tool's, or the job's.
+
+        Returns:
+            Whether the engine has it; if not, nothing may be done.
+        """
+        self.tell(ToolBegun(id=id, name=name))
         return await self._post.sent(self._hub.address, within=DELIVERED_WITHIN)
 
     def take(self, sender: str, letter: Letter) -> None:
@@ -284,6 +322,7 @@ class SpokeBus(RemoteBus):
             return
         notice = decode_notice(letter.body)
         if isinstance(notice, Present):
+            self.is_taken_in = True
             self.elsewhere = {name for name in notice.names if name != self._worker}
             self._introduce(self.elsewhere)
         else:

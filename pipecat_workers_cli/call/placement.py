@@ -11,16 +11,16 @@ from loguru import logger
 from pipecat.frames.frames import TTSSpeakFrame
 
 from pipecat_workers_cli.buses.network import LEASE
-from pipecat_workers_cli.buses.post import ALIVE_EVERY, Post, open_post
+from pipecat_workers_cli.buses.post import ALIVE_EVERY, Post
 from pipecat_workers_cli.buses.remote import HubBus, Seat
-from pipecat_workers_cli.buses.urls import SharedBus, open_network
-from pipecat_workers_cli.call.announcing import announcing
+from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.recipe.files import shipped_path
-from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.wire.letter import Letter
+from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import (
+    CLAIMS,
     Joined,
     Leave,
     Left,
@@ -32,12 +32,13 @@ from pipecat_workers_cli.wire.notice import (
 from pipecat_workers_cli.workers.bridging import AgentBridge, BridgingMain
 from pipecat_workers_cli.workers.main import MainWorker
 
-LOOK_EVERY = 0.2  # seconds
+LOOK_EVERY = 0.1  # seconds
 SILENT_AFTER = 2 * ALIVE_EVERY  # seconds; a filler is due two seconds after a host's death
 NOBODY_AFTER = 2.0  # seconds without a host until that is said
 SAY_AGAIN = 20.0  # seconds between two apologies
 OFFER_AGAIN = (LEASE + 3.0, 30.0)  # seconds of silence after which, and at most; doubled each time
 SWITCH_WITHIN = 8.0  # seconds that an answer under way may take before another host goes on
+REST = 2.0  # seconds from a worker's joining to its next offer; one that can't run would spin
 TIDY_WITHIN = 1.0  # seconds for the engine to take offers back at a call's end
 
 WAIT = "One moment, please."
@@ -48,8 +49,8 @@ Tell = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
-    """Where a session's workers are that don't run in it.
+class Hosts:
+    """Where a session's other workers are: with hosts of ours, found by offering.
 
     Attributes:
         post: This process's.
@@ -59,23 +60,17 @@ class Distribution:
     post: Post
     bus: SharedBus
 
+    def place(self, call: str, plan: Plan) -> "Placement":
+        """Prepare a call of this id, whose workers are to be run elsewhere."""
+        return Placement(call, self, plan)
 
-@asynccontextmanager
-async def open_distribution(bus: SharedBus | None, tap: Tap) -> AsyncGenerator[Distribution | None]:
-    """Connect this process to a shared bus while the block lasts; its calls are listed there.
 
-    Args:
-        bus: Which one; None connects to none.
-        tap: Sees the calls.
-
-    Raises:
-        PmwError: It can't be reached, or isn't what it should be.
-    """
-    if bus is None:
-        yield None
-        return
-    async with open_network(bus) as network, open_post(network) as post, announcing(post, tap):
-        yield Distribution(post, bus)
+def hosting_command(worker: str, bus: SharedBus, plan: Plan) -> str:
+    """Return the command that hosts a worker of a recipe."""
+    told = ""
+    if plan.loaded.path != shipped_path("handoff"):
+        told = f" --recipe {shlex.quote(str(plan.loaded.path))}"
+    return f"pmw worker {worker}{told} --bus {bus.shown} --channel {bus.channel}"
 
 
 def queue_of(recipe: str, worker: str) -> str:
@@ -92,22 +87,28 @@ class Place:
         offered: How often it was offered.
         offer: The id of the latest offer; None if it could not be made yet.
         offer_at: When to offer it again, in the event loop's seconds.
+        joined_at: When a host last joined with it, likewise.
+        epoch: The latest claim by which one did.
         missed_at: Since when nobody runs it; None while somebody does.
         silent: Whether nothing was heard of its process for too long.
         told: Whether the user was told that nobody runs it.
         filled: Whether the caller was asked to wait, since it went silent.
         keeping: Exchanges signs of life with the process that runs it.
+        joining: Held while one is taken in, which may have to wait for the one before.
     """
 
     worker: str
     offered: int = 0
     offer: str | None = None
     offer_at: float = 0.0
+    joined_at: float = -REST
+    epoch: int = 0
     missed_at: float | None = None
     silent: bool = False
     told: bool = False
     filled: bool = False
     keeping: ExitStack = field(default_factory=ExitStack)
+    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Placement:
@@ -117,21 +118,22 @@ class Placement:
         bus: The call's bus.
     """
 
-    def __init__(self, call: str, distribution: Distribution, plan: Plan) -> None:
+    def __init__(self, call: str, hosts: Hosts, plan: Plan) -> None:
         """Prepare; nothing is offered yet.
 
         Args:
             call: The call's id.
-            distribution: Where hosts are found.
+            hosts: Where they are found.
             plan: The recipe; its workers are those to be run elsewhere.
         """
         recipe = plan.loaded.recipe
-        self._post = distribution.post
+        self._post = hosts.post
         self.bus = HubBus(call, self._post, main=recipe.main.name, on_notice=self._note)
-        self._distribution = distribution
+        self._shared = hosts.bus
         self._plan = plan
         self._places = {worker.name: Place(worker.name) for worker in recipe.workers}
         self._apologised_at = -SAY_AGAIN
+        self._cut_off = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: MainWorker
         self._tell: Tell
@@ -154,14 +156,14 @@ class Placement:
         """
         self._main, self._tell = main, tell
         with self._post.taking(self.bus.call, self._places, self.bus.take):
-            watching = asyncio.create_task(self._watch(), name="placement")
+            self._start(self._watch())
             try:
                 yield
             finally:
-                watching.cancel()
-                for task in self._tasks:
+                tasks = set(self._tasks)
+                for task in tasks:
                     task.cancel()
-                await asyncio.wait({watching, *self._tasks}, timeout=TIDY_WITHIN)
+                await asyncio.wait(tasks, timeout=TIDY_WITHIN)
                 await self._leave()
 
     async def _leave(self) -> None:
@@ -183,16 +185,30 @@ class Placement:
         for place in self._places.values():
             place.missed_at = loop.time()
         while True:
+            self._look_at_engine(loop.time())
             for place in self._places.values():
                 await self._look(place, loop.time())
             await asyncio.sleep(LOOK_EVERY)
+
+    def _look_at_engine(self, now: float) -> None:
+        """Tell the user that it can't be reached; once it is back, offer what it may have lost."""
+        failure = self._post.failure
+        if failure is not None and not self._cut_off:
+            self._tell(event="error", text=f"{failure}; the call goes on as soon as it is back")
+        elif failure is None and self._cut_off:
+            for place in self._places.values():
+                if place.worker not in self.bus.seats:
+                    place.offer_at = now
+        self._cut_off = failure is not None
 
     async def _look(self, place: Place, now: float) -> None:
         seat = self.bus.seats.get(place.worker)
         if seat is not None:
             await self._look_at(place, seat, now)
         if place.missed_at is not None:
-            if now >= place.offer_at:
+            await self._hold(place)
+            # Cut off, all else would wait with it; and who joins may have to wait a while.
+            if now >= place.offer_at and not (self._cut_off or place.joining.locked()):
                 await self._offer(place, now)
             if now - place.missed_at > NOBODY_AFTER:
                 await self._miss(place, now)
@@ -207,8 +223,6 @@ class Placement:
         elif place.silent and not silent:
             place.missed_at, place.told, place.filled = None, False, False
         place.silent = silent
-        if silent:
-            await self._hold(place)
 
     def _bridge_to(self, place: Place) -> AgentBridge | None:
         """Return the way to a worker, if it is the agent that has the call."""
@@ -226,21 +240,14 @@ class Placement:
 
     async def _miss(self, place: Place, now: float) -> None:
         """Say that nobody runs a worker, to the user once and to the caller now and then."""
-        if not place.told:
+        if not place.told and not self._cut_off:
             place.told = True
-            what = f"nobody hosts {place.worker}; start it: {self._mend(place.worker)}"
+            mend = hosting_command(place.worker, self._shared, self._plan)
+            what = f"nobody hosts {place.worker}; start it: {mend}"
             self._tell(event="error", worker=place.worker, text=what)
         if self._is_waited_for(place.worker) and now - self._apologised_at > SAY_AGAIN:
             self._apologised_at = now
             await self._say(NOBODY)
-
-    def _mend(self, worker: str) -> str:
-        """Return the command that hosts a worker."""
-        bus, loaded = self._distribution.bus, self._plan.loaded
-        told = ""
-        if loaded.path != shipped_path("handoff"):
-            told = f" --recipe {shlex.quote(str(loaded.path))}"
-        return f"pmw worker {worker}{told} --bus {bus.shown} --channel {bus.channel}"
 
     def _is_waited_for(self, worker: str) -> bool:
         main = self._main
@@ -254,6 +261,7 @@ class Placement:
 
     async def _offer(self, place: Place, now: float) -> None:
         """Offer a worker, once more if it was before; the engine may be away for a while."""
+        self._give_up(place)  # whoever is silent for so long loses its claim now
         first, longest = OFFER_AGAIN
         place.offer_at = now + min(first * 2 ** min(place.offered, 5), longest)
         queue = self._queue(place)
@@ -279,6 +287,8 @@ class Placement:
         place = self._places[letter.worker]
         seat = self.bus.seats.get(letter.worker)
         if isinstance(notice, Joined):
+            if letter.epoch >= (place.offered + 1) * CLAIMS:
+                raise Refused("it was not offered yet")
             self._start(self._join(place, Seat(sender, letter.epoch), notice))
         elif seat != Seat(sender, letter.epoch):
             return
@@ -295,39 +305,57 @@ class Placement:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.opt(exception=error).error(f"a worker was not taken in: {type(error).__name__}")
+            logger.opt(exception=error).error(f"{task.get_name()} failed: {type(error).__name__}")
 
     async def _join(self, place: Place, seat: Seat, joined: Joined) -> None:
-        before = self.bus.seats.get(place.worker)
-        if before is not None and seat.epoch <= before.epoch:
-            self.bus.notify(seat, place.worker, Leave("another host has it"))
-            return
-        if before is not None and not place.silent:
-            await self._answered(place)
-            self.bus.notify(before, place.worker, Leave("another host has it"))
+        async with place.joining:
+            if seat.epoch <= place.epoch or seat.epoch < place.offered * CLAIMS:
+                self.bus.notify(seat, place.worker, Leave("another host has it"))
+                return
+            place.epoch = seat.epoch
+            before = self.bus.seats.get(place.worker)
+            if before is not None and not place.silent:
+                await self._finished(place)
+                self.bus.notify(before, place.worker, Leave("another host has it"))
+            self._take_in(place, seat)
+            if joined.hash != self._plan.loaded.hash:
+                what = f"{joined.host} runs {place.worker} by another recipe, {joined.hash}"
+                self._tell(event="error", worker=place.worker, text=what)
+            if bridge := self._bridge_to(place):
+                await bridge.resume()
+
+    def _take_in(self, place: Place, seat: Seat) -> None:
         place.keeping.close()
         place.keeping.enter_context(self._post.keeping(seat.address))
+        place.joined_at = asyncio.get_running_loop().time()
         place.missed_at, place.silent = None, False
         place.told = place.filled = False
         self.bus.take_in(place.worker, seat)
-        if joined.hash != self._plan.loaded.hash:
-            what = f"{joined.host} runs {place.worker} by another recipe, {joined.hash}"
-            self._tell(event="error", worker=place.worker, text=what)
-        if bridge := self._bridge_to(place):
-            await bridge.resume()
 
-    async def _answered(self, place: Place) -> None:
-        """Wait until an agent has said what it is saying, before another goes on in its place."""
+    async def _finished(self, place: Place) -> None:
+        """Wait until a worker has said or done what it is at, before another goes on."""
         deadline = asyncio.get_running_loop().time() + SWITCH_WITHIN
-        while (bridge := self._bridge_to(place)) and bridge.owed:
+        while self._is_at_work(place):
             await asyncio.sleep(LOOK_EVERY)
             if asyncio.get_running_loop().time() > deadline:
+                if bridge := self._bridge_to(place):
+                    await bridge.hold()
+                    await asyncio.sleep(LOOK_EVERY)  # half an answer is in the conversation then
                 return
+
+    def _is_at_work(self, place: Place) -> bool:
+        bridge = self._bridge_to(place)
+        return bool(bridge and bridge.owed) or bool(self.bus.jobs_of(place.worker))
 
     async def _lose(self, place: Place, left: Left) -> None:
         logger.info(f"{place.worker} is left by its host: {left.why}")
+        self._give_up(place)
+        place.missed_at = asyncio.get_running_loop().time()
+        place.offer_at = max(place.missed_at, place.joined_at + REST)
+        await self._hold(place)
+
+    def _give_up(self, place: Place) -> None:
+        """Hear no more of who runs a worker, if anybody does."""
         self.bus.put_out(place.worker)
         place.keeping.close()
-        now = asyncio.get_running_loop().time()
-        place.missed_at, place.offer_at = now, now
-        await self._hold(place)
+        place.silent = False

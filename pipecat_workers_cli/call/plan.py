@@ -56,6 +56,7 @@ class Plan:
         workers: The other workers, in the recipe's order.
         trust: What the command line alone can grant a worker.
         profile: What was typed as `--services`; some kinds choose by it too.
+        elsewhere: Where the workers that run in other processes are met; empty if none do.
     """
 
     loaded: LoadedRecipe
@@ -66,6 +67,7 @@ class Plan:
     workers: tuple[WorkerPlan, ...]
     trust: Trust = GRANTS_NOTHING
     profile: Profile | None = None
+    elsewhere: str = ""
 
     def choices(self) -> Iterator[Choice]:
         """Give every choice once, hearing first."""
@@ -88,11 +90,17 @@ class Plan:
     def told(self) -> str:
         """Say in a line who serves the call, and why these."""
         serving = [f"{c.role}: {c.provider} ({c.why})" for c in self.choices()]
-        return " · ".join([*serving, *(f"{name}: {look.told}" for name, look in self.outlooks())])
+        outlooks = [f"{name}: {look.told}" for name, look in self.outlooks()]
+        bus = [f"bus: {self.elsewhere}"] if self.elsewhere else []
+        return " · ".join([*bus, *serving, *outlooks])
 
-    def main_alone(self) -> "Plan":
-        """Return the same plan for a process in which only the main worker runs."""
-        return replace(self, workers=())
+    def main_alone(self, *, at: str) -> "Plan":
+        """Return the same plan for a process in which only the main worker runs.
+
+        Args:
+            at: Where it meets the others, to be shown.
+        """
+        return replace(self, workers=(), elsewhere=at)
 
     def hosting(self, names: Sequence[str]) -> "Plan":
         """Return the same plan for a process in which only some of the other workers run."""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
@@ -17,8 +18,8 @@ from pipecat.workers.runner import WorkerRunner
 from pipecat_workers_cli.buses.local import open_bus
 from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.audio import AudioRecorder
+from pipecat_workers_cli.call.distribution import Distribution
 from pipecat_workers_cli.call.log import CallLog
-from pipecat_workers_cli.call.placement import Distribution, Placement
 from pipecat_workers_cli.call.plan import Plan, introduce
 from pipecat_workers_cli.recipe.model import Recipe
 from pipecat_workers_cli.traffic.tap import Tap
@@ -118,7 +119,7 @@ async def open_call(
     """
     recipe = plan.loaded.recipe
     call = Call(uuid.uuid4().hex[:8], main=recipe.main.name, tap=tap)
-    placement = Placement(call.id, distribution, plan) if distribution else None
+    placement = distribution.place(call.id, plan) if distribution else None
     async with open_bus() if placement is None else placement.open_bus() as bus:
         line = Line(
             transport=transport,
@@ -129,7 +130,9 @@ async def open_call(
         )
         call.main, workers = await build_workers(plan, line, bus=bus)
         names = [worker.name for worker in recipe.workers]
-        late = call.main.bridge.dropped if isinstance(call.main, BridgingMain) else {}
+        late = Counter[str]() if placement is None else placement.bus.late
+        if isinstance(call.main, BridgingMain):
+            call.main.bridge.dropped = late
         call.log.began = time.monotonic()
         tap.open_call(
             call.id,

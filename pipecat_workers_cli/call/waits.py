@@ -17,6 +17,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 
 from pipecat_workers_cli.recipe.names import END, TRANSFER
+from pipecat_workers_cli.workers.owed import GOES_ON
 
 
 class Waits:
@@ -76,7 +77,7 @@ class Waits:
                 self._arrive()
             case InterruptionFrame():
                 self._responses = 0
-                self._run_owed = self._ending = False
+                self._run_owed, self._ending = bool(frame.metadata.get(GOES_ON)), False
             case LLMFullResponseStartFrame():
                 self._responses += 1
                 self._run_owed = False

@@ -9,6 +9,7 @@ import typer
 
 from pipecat_workers_cli.cli.arguments import Json, OutputOption, takes_log_options
 from pipecat_workers_cli.cli.choice import FilterOption
+from pipecat_workers_cli.cli.shared_bus import init
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.watch import record, watch
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
@@ -35,6 +36,7 @@ def bus(context: typer.Context) -> None:
 
 bus_app.command("watch")(watch)
 bus_app.command("record")(record)
+bus_app.command("init")(init)
 
 
 class Form(StrEnum):

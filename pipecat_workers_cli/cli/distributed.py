@@ -56,6 +56,16 @@ def worker(
             help="How long calls may go on here after SIGTERM.",
         ),
     ] = 60.0,
+    health_port: Annotated[
+        int | None,
+        typer.Option(
+            "--health-port",
+            min=1,
+            max=65535,
+            metavar="P",
+            help="Serves /healthz, /readyz and /metrics.",
+        ),
+    ] = None,
     bus: Bus = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
@@ -82,6 +92,7 @@ def worker(
         sets=tuple(sets or ()),
         max_calls=max_calls,
         drain_timeout=drain_timeout,
+        health_port=health_port,
     )
     host_workers(terminal, recipe, options)
 

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,9 +17,6 @@ from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import CallOptions, Trust
-
-if TYPE_CHECKING:
-    from pipecat_workers_cli.call.plan import Plan
 
 
 class Engine(StrEnum):
@@ -202,19 +200,21 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     load_env(terminal.env_file)
     set_up_logs(terminal.log_level, terminal.log_file)
     from pipecat_workers_cli.buses.urls import choose_bus
+    from pipecat_workers_cli.call.plan import Plan
     from pipecat_workers_cli.call.ready import ready_plan
 
     bus = choose_bus(options.bus)
+    part = None if bus is None else partial(Plan.main_alone, at=bus.told)
     at_console = options.serve.transport == "console"
 
-    def read() -> "Plan":
+    def read() -> Plan:
         return ready_plan(
             recipe,
             options.services,
             sets=options.sets,
             speech=not at_console or options.audio is not None,
             trust=options.trust,
-            part=None if bus is None else lambda plan: plan.main_alone(),
+            part=part,
         )
 
     plan = read()

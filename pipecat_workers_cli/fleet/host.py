@@ -29,12 +29,14 @@ from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.fleet.hosted import Hosted
+from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import decode_offer
 
 RENEW_EVERY = 0.7  # seconds; three may fail before a lease of three seconds is over
 LOOK_EVERY = 0.25  # seconds
+LAG_EVERY = 0.25  # seconds between measurements of the event loop's lag
 TRY_AGAIN = 0.5  # seconds after a failure
 MOVE_WITHIN = LEASE + 10.0  # seconds in which another host takes over what this one gives back
 
@@ -63,6 +65,7 @@ class WorkerHost:
         providers: Who thinks and speaks for its workers.
         max_calls: How many of each worker it runs at once.
         counts: What happened until now.
+        held: The workers that run here, by call, worker and epoch.
         address: None: callers don't come here.
         lag: Seconds by which the event loop was late when it was last measured.
     """
@@ -88,7 +91,7 @@ class WorkerHost:
         self._names = tuple(worker.recipe.name for worker in plan.workers)
         self._post = post
         self._tap = tap
-        self._held: dict[tuple[str, str, int], Hosted] = {}
+        self.held: dict[tuple[str, str, int], Hosted] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
         self._draining = False
@@ -106,7 +109,7 @@ class WorkerHost:
 
     def calls(self, worker: str) -> int:
         """Return for how many calls a worker runs here."""
-        return sum(hosted.offer.worker == worker for hosted in self._held.values())
+        return sum(hosted.offer.worker == worker for hosted in self.held.values())
 
     def stop(self) -> None:
         """End as SIGTERM does."""
@@ -129,6 +132,7 @@ class WorkerHost:
         Raises:
             PmwError: One of the workers can't be built.
         """
+        await load_models(self._plan.choices())
         for planned in self._plan.workers:  # the first takes its time, to import what it needs
             await build_worker(self._plan, planned)
         try:
@@ -139,6 +143,7 @@ class WorkerHost:
                 ]
                 tasks.create_task(self._renew(), name="renew")
                 tasks.create_task(self._announce(), name="announce")
+                tasks.create_task(self._measure_lag(), name="measure lag")
         finally:
             await self._stop_all("the host stopped")
             await self._take_leave()
@@ -159,7 +164,7 @@ class WorkerHost:
             return True
         if self.deaf:  # nobody would hear of it
             return False
-        for hosted in list(self._held.values()):
+        for hosted in list(self.held.values()):
             hosted.moving = True
             with suppress(PmwError):
                 await self._post.network.give_back(hosted.claim)
@@ -169,9 +174,9 @@ class WorkerHost:
     async def _emptied(self, within: float) -> bool:
         """Wait until nothing is held; a host that reaches nobody needn't wait."""
         deadline = asyncio.get_running_loop().time() + within
-        while self._held and not self.deaf and asyncio.get_running_loop().time() < deadline:
+        while self.held and not self.deaf and asyncio.get_running_loop().time() < deadline:
             await self._wait_for_change()
-        return not self._held
+        return not self.held
 
     async def _wait_for_change(self) -> None:
         """Wait until something that is held ends, or it is time to look again."""
@@ -197,7 +202,7 @@ class WorkerHost:
     def _is_holding(self) -> bool:
         """Tell whether what is held was renewed lately, or it would be claimed by ourselves."""
         since = asyncio.get_running_loop().time() - self._renewed_at
-        return not self._held or since < LEASE / 2
+        return not self.held or since < LEASE / 2
 
     async def _take(self, claim: Claim, worker: str) -> None:
         try:
@@ -206,13 +211,14 @@ class WorkerHost:
                 raise Refused("it is an offer of another worker")
         except Refused as refused:
             logger.warning(f"an offer was dropped: {refused}")
-            await self._post.network.settle(claim)
+            with suppress(PmwError):  # another host will drop it, then
+                await self._post.network.settle(claim)
             return
         self.counts.claims += 1
         self.counts.taken_over += claim.number > 1 or offer.number > 1
         hosted = Hosted(claim, offer, self._post)
         key = (offer.call, worker, offer.epoch(claim.number))
-        self._held[key] = hosted
+        self.held[key] = hosted
         task = asyncio.create_task(self._run(key, hosted), name=f"host {worker}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -221,8 +227,8 @@ class WorkerHost:
         try:
             await hosted.run(self._plan, self._tap, host=self.name)
         finally:
-            del self._held[key]
-            if not hosted.moving:
+            del self.held[key]
+            if not hosted.moving and not self.deaf:  # its lease ends by itself
                 with suppress(PmwError):
                     await self._post.network.settle(hosted.claim)
             async with self._changed:
@@ -231,7 +237,7 @@ class WorkerHost:
     async def _renew(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            mine = {h.claim.offer: h for h in self._held.values() if not h.moving}
+            mine = {h.claim.offer: h for h in self.held.values() if not h.moving}
             try:
                 lost = await self._post.network.renew([h.claim for h in mine.values()])
             except PmwError:
@@ -252,6 +258,13 @@ class WorkerHost:
                     await self._post.network.announce(HOST, name, body, ttl=PRESENT_FOR)
             await asyncio.sleep(ANNOUNCE_EVERY)
 
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_EVERY
+            await asyncio.sleep(LAG_EVERY)
+            self.lag = loop.time() - due
+
     def rows(self) -> list[HostRow]:
         """Return what the host says of itself now."""
         return [self._row(worker) for worker in self._names]
@@ -271,7 +284,7 @@ class WorkerHost:
         )
 
     async def _stop_all(self, why: str) -> None:
-        for hosted in self._held.values():
+        for hosted in self.held.values():
             hosted.stop(why)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=4.0)

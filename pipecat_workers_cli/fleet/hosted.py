@@ -11,6 +11,7 @@ from pipecat_workers_cli.buses.network import Claim
 from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.buses.remote import Seat, SpokeBus
 from pipecat_workers_cli.call.assembly import build_worker
+from pipecat_workers_cli.call.placement import SWITCH_WITHIN
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.errors import PmwError
@@ -19,6 +20,7 @@ from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.notice import Joined, Leave, Left, Notice, Offer
 
 ALONE_AFTER = 30.0  # seconds without a sign of the main worker's process
+TAKEN_IN_WITHIN = SWITCH_WITHIN + 4.0  # seconds; an offer may outlive its call unnoticed
 LOOK_EVERY = 1.0  # seconds
 
 
@@ -107,12 +109,17 @@ class Hosted:
             watching.cancel()
 
     async def _watch_main(self) -> None:
-        """End when the main worker's process is gone: it has the call, and the call with it."""
+        """End when the main worker's process is gone, or knows of no such call."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         while not self._over.is_set():
             await asyncio.sleep(LOOK_EVERY)
-            silent = self._post.silent_for(self.offer.address)
-            if silent > ALONE_AFTER and self._post.failure is None:
+            if self._post.failure is not None:
+                began = loop.time()  # nobody could say so meanwhile
+            elif self._post.silent_for(self.offer.address) > ALONE_AFTER:
                 self.stop("nothing is heard of the main worker")
+            elif not self.bus.is_taken_in and loop.time() - began > TAKEN_IN_WITHIN:
+                self.stop("it was not taken in")
 
     def _watch(self, plan: Plan, tap: Tap) -> None:
         tap.open_call(

@@ -3,18 +3,24 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 from pipecat_workers_cli.buses.post import open_post
-from pipecat_workers_cli.buses.urls import SharedBus, open_network
+from pipecat_workers_cli.buses.urls import SharedBus, open_channel, open_network
 from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.fleet.health import serving_health
 from pipecat_workers_cli.fleet.host import WorkerHost
 from pipecat_workers_cli.session.socket import open_socket
 from pipecat_workers_cli.traffic.tap import Tap
 
-Beside = Callable[[WorkerHost, str | None], AbstractAsyncContextManager[None]]
+if TYPE_CHECKING:
+    from pipecat_workers_cli.fleet.stock_host import StockHost
+
+AnyHost: TypeAlias = "WorkerHost | StockHost"
+Beside = Callable[[AnyHost, str | None], AbstractAsyncContextManager[None]]
 """What runs while the host serves: a banner, a live table. Given the host and its name."""
 
 
@@ -25,6 +31,7 @@ async def serve_workers(
     tap: Tap,
     max_calls: int,
     drain_timeout: float,
+    health_port: int | None,
     beside: Beside,
 ) -> int:
     """Run workers for calls elsewhere until a signal ends it.
@@ -35,6 +42,7 @@ async def serve_workers(
         tap: Sees the workers' buses.
         max_calls: How many of each worker to run at once.
         drain_timeout: Seconds that calls may go on here after the first signal.
+        health_port: Where an orchestrator may ask; None answers nobody.
         beside: Entered once it serves.
 
     Returns:
@@ -44,8 +52,8 @@ async def serve_workers(
         PmwError: The bus can't be reached, or calls were still going on at the end.
     """
     stopping = _Stopping()
-    async with open_network(bus) as network, open_post(network) as post:
-        host = WorkerHost(plan, post, tap, max_calls=max_calls)
+    hosting = _open_host(plan, bus, tap, max_calls=max_calls, health_port=health_port)
+    async with hosting as host:
         running = asyncio.create_task(host.run(), name="worker host")
         running.add_done_callback(lambda _: stopping.asked.set())
         try:
@@ -56,15 +64,39 @@ async def serve_workers(
             ):
                 await stopping.asked.wait()
                 clean = running.done() or await host.drain(within=drain_timeout)
+                cut_off = post.failure
         finally:
             running.cancel()
             await asyncio.wait({running})
     if not running.cancelled() and (error := running.exception()) is not None:
         raise error
+    if not clean and cut_off is not None:
+        what = f"calls were cut off, for there was no way to hand them over: {cut_off}"
+        raise PmwError(what, mend="start hosts where the bus can be reached")
     if not clean:
         what = f"calls went on after {drain_timeout:g} s of draining"
         raise PmwError(what, mend="give them longer: --drain-timeout S")
     return stopping.signal
+
+
+@asynccontextmanager
+async def _open_host(
+    plan: Plan, bus: SharedBus, tap: Tap, *, max_calls: int, health_port: int | None
+) -> AsyncGenerator[AnyHost]:
+    """Connect a host to its bus, and answer for it, while the block lasts; the block runs it."""
+    if bus.kind.stock:
+        if health_port is not None:
+            what = "a host for stock Pipecat has no health port"
+            raise ConfigurationError(what, mend="leave --health-port out, or use redis://")
+        from pipecat_workers_cli.fleet.stock_host import StockHost  # noqa: PLC0415  # brings redis-py
+
+        async with open_channel(bus) as channel:
+            yield StockHost(plan, channel, tap)
+    else:
+        async with open_network(bus) as network, open_post(network) as post:
+            host = WorkerHost(plan, post, tap, max_calls=max_calls)
+            async with serving_health(host, post, health_port):
+                yield host
 
 
 class _Stopping:

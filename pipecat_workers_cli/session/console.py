@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder
-from pipecat_workers_cli.call.placement import open_distribution
+from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call, open_call
 from pipecat_workers_cli.checks import State

@@ -30,7 +30,7 @@ from pipecat.runner.utils import create_transport
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder, numbered
-from pipecat_workers_cli.call.placement import open_distribution
+from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import PmwError

@@ -50,7 +50,7 @@ class Parcel(
 
     Attributes:
         sender: The address of the process that sends it.
-        seq: How many parcels it sent to this address before.
+        seq: Larger than that of any parcel it sent before.
         letters: What is in it, oldest first.
     """
 

@@ -124,7 +124,7 @@ def decode_notice(data: bytes) -> Notice:
     """
     try:
         return _notices.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise Refused("it is no notice of ours") from None
 
 
@@ -136,5 +136,5 @@ def decode_offer(data: bytes) -> Offer:
     """
     try:
         return _offers.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise Refused("it is no offer of ours") from None

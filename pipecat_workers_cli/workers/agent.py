@@ -1,6 +1,7 @@
 """An agent: a worker that talks to the caller through an LLM while it has the call."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
@@ -27,6 +28,7 @@ from pipecat_workers_cli.workers.tools import (
     Tool,
     ToolCalls,
     answer_goodbye,
+    is_announced,
     register,
 )
 
@@ -68,6 +70,24 @@ class TakesCall(JobsEnd, LLMWorker):
         others = [known for known in super().build_tools() if _tool_name(known) not in replaced]
         told = [ours[name] for name in ours if name in replaced]
         return [*told, *others, *(tool.schema for tool in self._more_tools)]
+
+    def _track_tool_call(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+        """Let a `@tool` method of somebody else's run once its main worker knows of it.
+
+        A private name of Pipecat's, by which it wraps such methods;
+        `tests/e2e/test_hosts_die.py` notices its loss.
+        """
+        tracked = super()._track_tool_call(method)
+        if method.__name__ in (END, TRANSFER):  # carried out where the caller is
+            return tracked
+
+        @functools.wraps(method)
+        async def announced(params: FunctionCallParams, *args: Any, **arguments: Any) -> Any:
+            if await is_announced(params):
+                return await tracked(params, *args, **arguments)
+            return None
+
+        return announced
 
     def _is_ours(self, name: str) -> bool:
         return getattr(type(self), name) is getattr(TakesCall, name)

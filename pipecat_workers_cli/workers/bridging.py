@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 from pipecat.bus import (
     BusActivateWorkerMessage,
@@ -32,7 +33,7 @@ from pipecat.workers.llm import LLMWorkerActivationArgs
 
 from pipecat_workers_cli.workers.cues import opening_cue
 from pipecat_workers_cli.workers.main import FROM_WORKER, Line, MainWorker
-from pipecat_workers_cli.workers.owed import Owed
+from pipecat_workers_cli.workers.owed import GOES_ON, Owed
 
 TO_AGENT = (
     InterruptionFrame,
@@ -70,24 +71,31 @@ class AgentBridge(BusBridgeProcessor):
         self.dropped: Counter[str] = Counter()
         self._conversation = conversation
         self._renewal: BusActivateWorkerMessage | None = None
+        self._silent = False
         self._to_agent = bus
         self._source = worker_name
         self._probes: dict[tuple[int, FrameDirection], PipelineFlushFrame] = {}
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Send a frame to the agent, or keep it in this pipeline, or both."""
-        if isinstance(frame, TO_AGENT) and self.agent is not None:
+        if isinstance(frame, TO_AGENT) and self.agent is not None and not self._is_alone(frame):
             if isinstance(frame, PipelineFlushFrame) and frame.origin == self._source:
                 self._probes[frame.flush_id, direction] = frame
             elif isinstance(frame, LLMContextFrame):
                 self.owed.asked(frame.context)
             await super().process_frame(frame, direction)
+            if self._silent and isinstance(frame, InterruptionFrame):
+                await self.push_frame(frame, direction)  # it may never come back
             return
         await FrameProcessor.process_frame(self, frame, direction)
         if isinstance(frame, COPIED_TO_AGENT):
             copy = BusFrameMessage(source=self._source, frame=frame, direction=direction)
             await self._to_agent.send(copy)
         await self.push_frame(frame, direction)
+
+    def _is_alone(self, frame: Frame) -> bool:
+        """Tell of a probe that has nobody to go round by."""
+        return self._silent and isinstance(frame, PipelineFlushFrame)
 
     async def on_bus_message(self, message: BusMessage) -> None:
         """Follow who is active; let the active agent's frames into the pipeline."""
@@ -107,9 +115,11 @@ class AgentBridge(BusBridgeProcessor):
     async def _take(self, message: BusFrameMessage) -> None:
         """Let a frame of the active agent in, unless it is the rest of what was cut short."""
         frame = message.frame
+        self._silent = False
         self.owed.said(frame)
         if self.owed.deaf and isinstance(frame, LLMFullResponseEndFrame):
-            await self._ask_again()  # all of what was cut short is here now, and was dropped
+            if not self.owed.asked_since:  # all of what was cut short is here, and was dropped
+                await self._ask_again()
         elif not (self.owed.deaf and isinstance(frame, SAID)):
             frame.metadata[FROM_WORKER] = message.source
             if isinstance(frame, PipelineFlushFrame) and frame.origin == self._source:
@@ -118,14 +128,18 @@ class AgentBridge(BusBridgeProcessor):
 
     async def hold(self) -> bool:
         """Cut an answer short whose agent has gone silent; tell whether the caller waits."""
+        self._silent = True
         await self._take_up_probes()
         if self.owed and not self.owed.deaf:
-            self.owed.deaf = True
-            await self.push_frame(InterruptionFrame())
+            self.owed.cut_short()
+            cut = InterruptionFrame()
+            cut.metadata[GOES_ON] = True
+            await self.push_frame(cut)
         return bool(self.owed)
 
     async def resume(self) -> None:
         """Give whoever runs the agent now the call, and what the caller waits for."""
+        self._silent = False
         await self._take_up_probes()
         given = self.owed.activation
         args = given.args if given else None
@@ -137,6 +151,7 @@ class AgentBridge(BusBridgeProcessor):
             await self._ask_again()
 
     async def _ask_again(self) -> None:
+        self.owed.take_back(self._conversation)
         self.owed.asked(self._conversation)
         frame = LLMContextFrame(self._conversation)
         await self._to_agent.send(
@@ -147,6 +162,7 @@ class AgentBridge(BusBridgeProcessor):
         """Note who has the call."""
         if agent != self.agent:
             self.agent = agent
+            self._silent = False
             await self._take_up_probes()
 
     async def _take_up_probes(self) -> None:
@@ -202,11 +218,26 @@ class BridgingMain(MainWorker):
     async def open(self) -> None:
         """Give the call to the opener as soon as it can take it."""
         await self._opener_ready.wait()
-        messages = [opening_cue(self._opening)] if self._opening else None
+        messages = self._take_unanswered() or (
+            [opening_cue(self._opening)] if self._opening else None
+        )
         await self.activate_worker(self._opener, args=LLMWorkerActivationArgs(messages=messages))
+
+    def _take_unanswered(self) -> list[Any]:
+        """Take out of the conversation what the caller said while nobody was there yet."""
+        messages: list[Any] = list(self.conversation.get_messages())
+        answered = len(messages)
+        while answered and _is_by_caller(messages[answered - 1]):
+            answered -= 1
+        self.conversation.set_messages(messages[:answered])
+        return messages[answered:]
 
     async def on_worker_ready(self, data: WorkerReadyData) -> None:
         """Note that the opener is there."""
         await super().on_worker_ready(data)
         if data.worker_name == self._opener:
             self._opener_ready.set()
+
+
+def _is_by_caller(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") == "user"

@@ -37,7 +37,7 @@ from pipecat.pipeline.job_context import (
 from pipecat.registry.types import WorkerReadyData
 from pipecat.workers.base_worker import BaseWorker
 
-from pipecat_workers_cli.buses.remote import RemoteBus
+from pipecat_workers_cli.buses.remote import LINE_DOWN, RemoteBus, SpokeBus
 
 JOB_TIMEOUT = 30.0  # seconds, for a job that was given none
 ABSENT_AFTER = 0.8  # seconds; an error about a worker that isn't there is due within one
@@ -331,9 +331,24 @@ def with_ending_jobs(worker_class: type[BaseWorker]) -> type[BaseWorker]:
 def _ending(handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     @functools.wraps(handler)  # with what Pipecat's decorator noted on it
     async def ending(self: JobsEnd, message: BusJobRequestMessage) -> None:
-        await self._answered(functools.partial(handler, self), message)  # pyright: ignore[reportPrivateUsage]
+        begun = functools.partial(_announced, handler, self)
+        await self._answered(begun, message)  # pyright: ignore[reportPrivateUsage]
 
     return ending
+
+
+async def _announced(
+    handler: Callable[..., Awaitable[None]], worker: JobsEnd, job: BusJobRequestMessage
+) -> None:
+    """Run a handler of which nobody knows what it does, and whether it may be done twice.
+
+    Raises:
+        JobFailed: Its main worker can't be told, so it was not run.
+    """
+    bus = worker.bus
+    if isinstance(bus, SpokeBus) and not await bus.announce(job.job_id, job.job_name or "job"):
+        raise JobFailed(LINE_DOWN)
+    await handler(worker, job)
 
 
 class _Ends:

@@ -17,9 +17,8 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import FunctionCallParams, LLMService
 
-from pipecat_workers_cli.buses.remote import SpokeBus
+from pipecat_workers_cli.buses.remote import LINE_DOWN, SpokeBus
 from pipecat_workers_cli.recipe.names import END
-from pipecat_workers_cli.wire.notice import ToolBegun
 
 REASON = {"type": "string", "description": "why, in a few words"}
 DONE = FunctionCallResultProperties(run_llm=False)
@@ -72,10 +71,8 @@ class ToolCalls:
         """Run a call, once whoever has the conversation knows that it is about to run."""
         self._running[params.tool_call_id] = (params.function_name, asyncio.current_task())
         try:
-            if await _is_known(params):
+            if await is_announced(params):
                 await run(params)
-            else:
-                await params.result_callback({"error": "the line is down, so nothing was done"})
         finally:
             self._running.pop(params.tool_call_id, None)
 
@@ -93,17 +90,19 @@ class ToolCalls:
                 await self._llm.broadcast_frame(FunctionCallCancelFrame, **frame)
 
 
-async def _is_known(params: FunctionCallParams) -> bool:
+async def is_announced(params: FunctionCallParams) -> bool:
     """Let the process that has the conversation know of a call before it runs.
 
-    If this process dies meanwhile, that one tells the outcome as unknown, and nobody runs
-    the tool twice.
+    Returns:
+        Whether it may run; if not, the call is answered.
     """
     bus = params.pipeline_worker.bus
-    if not isinstance(bus, SpokeBus):
+    if not isinstance(bus, SpokeBus) or await bus.announce(
+        params.tool_call_id, params.function_name
+    ):
         return True
-    bus.tell(ToolBegun(id=params.tool_call_id, name=params.function_name))
-    return await bus.delivered()
+    await params.result_callback({"error": LINE_DOWN})
+    return False
 
 
 END_SCHEMA = FunctionSchema(

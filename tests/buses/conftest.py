@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import pytest
+from loguru import logger
 
 from tests.buses.servers import SERVERS
 
@@ -62,3 +63,12 @@ def hasten(server, monkeypatch):
                         monkeypatch.setattr(module, time, seconds)
 
     return shorten
+
+
+@pytest.fixture
+def log_lines():
+    """What is logged as a warning or worse."""
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="WARNING", format="{message}")
+    yield lines
+    logger.remove(sink)

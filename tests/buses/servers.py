@@ -70,6 +70,11 @@ class RedisServer:
             self._server.stop()
             self._pid = None
 
+    def kill(self) -> None:
+        """End it without a chance to tidy; it keeps what it had written down."""
+        self._server.terminate()
+        self._pid = None
+
     def freeze(self) -> None:
         os.kill(self._pid, signal.SIGSTOP)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipecat_workers_cli.call.placement import Distribution
 from pipecat_workers_cli.call.plan import plan_call
 from pipecat_workers_cli.call.run import Call, open_call
 from pipecat_workers_cli.options import Profile, ServiceOptions
@@ -61,17 +62,28 @@ async def open_words_call(
     sets: tuple[str, ...] = (),
     everything: list[Entry] | None = None,
     idle_timeout: float = 30,
+    distribution: Distribution | None = None,
 ) -> AsyncIterator[WordsCall]:
     """Open a call in words by a shipped recipe's name or a path.
 
-    `everything` takes all entries, those of messages on the bus too.
+    `everything` takes all entries, those of messages on the bus too. With a `distribution`
+    the workers are elsewhere.
     """
     plan = plan_call(load_recipe(recipe, sets=sets), OFFLINE, speech=False)
+    if distribution is not None:
+        plan = plan.main_alone(at=distribution.bus.shown)
     tap, entries, transport = Tap(), [], ConsoleTransport()
     tap.subscribe(entries.append)
     if everything is not None:
         tap.watch(everything.extend)
-    opened = open_call(plan, transport, tap=tap, idle_timeout=idle_timeout, has_client=False)
+    opened = open_call(
+        plan,
+        transport,
+        tap=tap,
+        idle_timeout=idle_timeout,
+        has_client=False,
+        distribution=distribution,
+    )
     async with tap.collecting(), opened as call:
         yield WordsCall(call, transport, entries)
 

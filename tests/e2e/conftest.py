@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from tests.buses.servers import SERVERS, RedisServer
+
 PMW = [sys.executable, "-m", "pipecat_workers_cli"]
 ROOT = Path(__file__).parents[2]
 
@@ -38,17 +40,27 @@ class Process:
     """A running `pmw`: its lines as they come, its exit code once it is out."""
 
     def __init__(
-        self, words: list[str], *, env: dict[str, str], cwd: Path, inside: Sequence[str] = ()
+        self,
+        words: list[str],
+        *,
+        env: dict[str, str],
+        cwd: Path,
+        inside: Sequence[str] = (),
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         self.popen = subprocess.Popen(
             [*inside, *PMW, *words],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=env,
             cwd=cwd,
         )
+        self.follow()
+
+    def follow(self) -> None:
+        """Read what it prints."""
         self.out: list[str] = []
         self.err: list[str] = []
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -117,6 +129,11 @@ class Server(Process):
             return answer.read().decode()
 
 
+def own_folders(folder: str) -> dict[str, str]:
+    """Return what keeps a server that outlives a test away from the user's sessions and logs."""
+    return {"XDG_STATE_HOME": folder, "XDG_RUNTIME_DIR": folder, "PYTHONUNBUFFERED": "1"}
+
+
 @pytest.fixture
 def pmw_env(tmp_path: Path) -> dict[str, str]:
     """The environment of a person without keys."""
@@ -156,3 +173,36 @@ def serve(pmw_env, tmp_path, free_port) -> Iterator[Callable[..., Server]]:
     for server in running:
         server.popen.kill()
         server.popen.wait(5)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Valkey of this test alone, which may do with it what it likes."""
+    server = RedisServer(tmp_path / "valkey")
+    server.start()
+    yield server
+    server.thaw()
+    server.stop()
+
+
+@pytest.fixture
+def fleet(redis, pmw_env, tmp_path):
+    """The processes of calls on that Valkey."""
+    from tests.e2e.fleet import Fleet  # which imports from here
+
+    fleet = Fleet(redis, env=pmw_env, cwd=tmp_path)
+    yield fleet
+    fleet.kill_all()
+
+
+@pytest.fixture
+def shop(request, pmw_env, tmp_path):
+    """A shop on an engine of its own: Redis, or the one that the test names."""
+    from tests.e2e.shops import Shop  # which imports from here
+
+    server = SERVERS[getattr(request, "param", "redis")](tmp_path / "server")
+    server.start()
+    shop = Shop(server, env=pmw_env, cwd=tmp_path)
+    yield shop
+    shop.kill_all()
+    server.stop()

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from pipecat_workers_cli.workers.main import APOLOGY, FAREWELL
 from tests.e2e.caller import Caller, calling, pitch_of, until
-from tests.e2e.conftest import Server, write_brief
+from tests.e2e.conftest import Server, own_folders, write_brief
 from tests.fakes.cartesia import FakeCartesia, pitch
 from tests.fakes.deepgram import FakeDeepgram
 from tests.fakes.openai import FakeOpenAI
@@ -77,7 +77,7 @@ async def start_server(*words: str, env: dict[str, str], folder: str) -> Server:
     with socket.create_server(("localhost", 0)) as probe:
         port = probe.getsockname()[1]
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    env = {**kept, **env, "XDG_STATE_HOME": folder, "PYTHONUNBUFFERED": "1"}
+    env = {**kept, **env, **own_folders(folder)}
     return await asyncio.to_thread(
         Server, [*words, "-o", "json"], port=port, env=env, cwd=Path(folder)
     )

@@ -33,7 +33,7 @@ from tests.e2e.browser import (
     spoken,
     stretches,
 )
-from tests.e2e.conftest import Server, write_brief
+from tests.e2e.conftest import Server, own_folders, write_brief
 
 pytestmark = [
     pytest.mark.browser,
@@ -97,7 +97,7 @@ def acme() -> Iterator[Server]:
             port = probe.getsockname()[1]
         words = ["run", write_brief(Path(folder)), "--services", "offline", "-o", "json"]
         words += ["--max-calls", "1", "--page-token", TOKEN]
-        env = {**kept, "XDG_STATE_HOME": folder, "PYTHONUNBUFFERED": "1"}
+        env = {**kept, **own_folders(folder)}
         server = Server(words, port=port, env=env, cwd=Path(folder))
         yield server
         server.stop()

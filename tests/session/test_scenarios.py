@@ -161,7 +161,11 @@ def test_unknown_keys_are_found_in_included_files_and_counted(tmp_path: Path, re
     assert refused.value.what == f"{own}:2: modalty: unknown key (and 2 more)"
 
 
-@pytest.mark.parametrize("text", ["&a [*a]\n", "<<: &a {<<: *a}\nname: x\n", "[" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    ["&a [*a]\n", "<<: &a {<<: *a}\nname: x\n", "[" * 1000],
+    ids=["a list in itself", "a merge of itself", "too deep"],
+)
 def test_yaml_that_turns_in_on_itself_is_refused_in_a_line(text, tmp_path, recipe) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ConfigurationError) as refused:

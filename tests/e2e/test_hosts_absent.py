@@ -1,0 +1,95 @@
+"""Workers that are not there, not ready or not willing: whoever asks them hears so at once."""
+
+import asyncio
+import time
+
+import pytest
+from pipecat.bus import BusJobCancelMessage, BusJobRequestMessage
+from pipecat.pipeline.job_context import JobError, JobGroupError, JobParams
+
+from pipecat_workers_cli.workers.main import MainWorker
+from tests.e2e.shops import Shop, until
+
+ENGINES = pytest.mark.parametrize("shop", ["redis", "pgmq"], indirect=True)
+WELCOME = "Hello."
+BUSY = "I'm sorry, everybody is busy just now. Please stay on the line."
+STAYS = "I stay: vault is not there now; go on yourself"
+
+
+async def answer_of(main: MainWorker, worker: str, question: str) -> object:
+    """Ask a worker without a timeout; return its answer, or the error's words."""
+    params = JobParams(name="order", payload={"question": question})
+    job = main.job(worker, params=params)
+    try:
+        async with job:
+            pass
+    except JobError:
+        return job.response
+    except JobGroupError as error:
+        return str(error)
+    return job.response
+
+
+@ENGINES
+async def test_whoever_asks_a_worker_elsewhere_always_gets_an_answer(shop: Shop):
+    await shop.opened("clerk", "till", "stock")
+    async with shop.callers(1) as (caller,):
+        await caller.hears(WELCOME, within=10)
+        main = caller.call.call.main
+        for worker, question, expected in (
+            ("stock", "boots", {"answer": "ordered: boots"}),
+            ("stock", "broken boots", {"error": "stock failed: RuntimeError"}),
+            ("till", "boots", {"error": "till is not active"}),
+            ("vault", "boots", "no worker is called vault"),
+            ("nobody", "boots", "no worker is called nobody"),
+        ):
+            began = time.monotonic()
+            assert await answer_of(main, worker, question) == expected
+            assert time.monotonic() - began < 1
+
+        began = time.monotonic()
+        await caller.asks("the vault, please", STAYS, within=2)
+        assert main.agent == "clerk"
+        await caller.asks("to the till", "This is the till.")
+
+
+@ENGINES
+async def test_an_early_answer_and_an_early_cancel_leave_nobody_waiting(shop: Shop):
+    await shop.opened("clerk", "stock")
+    async with shop.callers(1) as (caller,):
+        await caller.hears(WELCOME, within=10)
+        main, bus = caller.call.call.main, caller.call.call.main.bus
+        await until(lambda: "stock" in bus.elsewhere, bus.elsewhere, within=5)
+        params = JobParams(name="order", payload={"question": "boots"})
+        async with asyncio.timeout(5), main.job("stock", params=params) as job:
+            await asyncio.sleep(0.5)  # the answer is there
+            assert [event async for event in job] == []
+        assert job.response == {"answer": "ordered: boots"}
+
+        names = {"source": main.name, "target": "stock", "job_id": "overtaken"}
+        await bus.publish(BusJobCancelMessage(**names))
+        payload = {"question": "slow boots"}
+        await bus.publish(BusJobRequestMessage(**names, job_name="order", payload=payload))
+        assert await answer_of(main, "stock", "more boots") == {"answer": "ordered: more boots"}
+        assert shop.ledger == []
+
+
+async def test_a_call_that_finds_nobody_waits_and_is_answered_once_there_is_somebody(shop: Shop):
+    async with shop.callers(1) as (caller,):
+        began = time.monotonic()
+        await caller.say("word early")
+        await caller.hears(BUSY, within=4)
+        assert time.monotonic() - began > 1.5
+        (told,) = (e for e in caller.call.entries if e.event == "error" and e.worker == "clerk")
+        assert told.text.startswith("nobody hosts clerk; start it: pmw worker clerk --recipe ")
+        only = await shop.opened("clerk")
+        await caller.hears("Your word is early.", within=5)
+        assert not caller.heard(WELCOME)
+
+        only.popen.kill()
+        await caller.say("word late")
+        await caller.hears("One moment, please.", within=2)
+        await shop.opened("clerk", "till")
+        await caller.hears("Your word is late.", within=8)
+        assert caller.kept("Your word is late.") == 1
+        await caller.asks("to the till", "This is the till.")

@@ -1,0 +1,95 @@
+"""A host that dies or sleeps under calls: they go on elsewhere, each answer once, no tool twice."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.e2e.shops import Shop, until
+
+WELCOME = "Hello."
+WAIT = "One moment, please."
+COUNTED = "one two three four five six seven eight nine ten"
+UNKNOWN = "Nobody knows whether it was done."
+CUT_OFF = "Sorry: it was cut off while a tool ran; whether that did its work is unknown"
+FILLED_WITHIN, ANSWERED_WITHIN = 2.0, 8.0  # seconds from a host's death
+
+AT_WORK = {
+    "count": COUNTED,  # in the middle of its words
+    "think": "I have thought about it.",  # before the first of them
+    "the vault, please": "I stay: vault is not there now; go on yourself",  # handing it over
+    "pay a dollar": UNKNOWN,  # a recipe's tool
+    "wrap it": UNKNOWN,  # a class's own
+}
+"""What the clerk is at when its host is killed, and what the caller hears of it."""
+
+ASKED = {
+    "order slow boots": CUT_OFF,  # a class without an LLM
+    "expert, pay me": CUT_OFF,  # a specialist's tool
+    "expert, think": "The expert has thought about it.",
+}
+"""The same of those who answer jobs."""
+
+EFFECTS = ("order slow boots", "expert, pay me", "pay a dollar", "wrap it")
+"""What of all that has an effect, each of which is to be seen once."""
+
+
+@pytest.mark.parametrize("shop", ["redis", "pgmq"], indirect=True)
+async def test_a_host_that_is_killed_leaves_its_calls_to_another(shop: Shop):
+    clerks, experts = await asyncio.gather(
+        shop.opened("clerk", "till"), shop.opened("stock", "expert")
+    )
+    async with shop.callers(len(AT_WORK)) as callers:
+        for caller in callers:
+            await caller.hears(WELCOME, within=10)
+        await shop.opened("clerk", "till", "stock", "expert")  # where they are to go
+
+        for caller, text in zip(callers, ASKED, strict=False):
+            await caller.say(text)
+        await until(lambda: len(shop.ledger) == 2, shop.ledger, within=5)
+        experts.popen.kill()
+        for caller, answer in zip(callers, ASKED.values(), strict=False):
+            await caller.hears(answer, within=ANSWERED_WITHIN)
+
+        for caller, text in zip(callers, AT_WORK, strict=True):
+            await caller.say(text)
+        await until(lambda: len(shop.ledger) == 4, shop.ledger, within=5)
+        await asyncio.sleep(0.2)  # a word or two
+        clerks.popen.kill()
+        await asyncio.gather(*(caller.hears(WAIT, within=FILLED_WITHIN) for caller in callers))
+        left = ANSWERED_WITHIN - FILLED_WITHIN
+        for caller, answer in zip(callers, AT_WORK.values(), strict=True):
+            await caller.hears(answer, within=left)
+
+        for number, caller in enumerate(callers):  # and on they go
+            await caller.asks(f"word {number}", f"Your word is {number}.")
+    assert sorted(shop.ledger) == sorted(EFFECTS)
+    for caller, answer in zip(callers, AT_WORK.values(), strict=True):
+        assert caller.kept(answer) == 1
+        assert caller.kept("one two") == (answer == COUNTED)
+
+
+async def test_a_host_that_was_frozen_says_nothing_stale_and_lets_go(shop: Shop):
+    asleep = await shop.opened("clerk", "till")
+    async with shop.callers(2) as callers:
+        for caller in callers:
+            await caller.hears(WELCOME, within=10)
+        awake = await shop.opened("clerk", "till")
+        await callers[0].say("count")
+        await callers[1].say("think")
+        await asyncio.sleep(0.5)
+        asleep.popen.send_signal(signal.SIGSTOP)
+        for caller, answer in zip(callers, [COUNTED, "I have thought about it."], strict=True):
+            await caller.hears(answer, within=ANSWERED_WITHIN)
+            await caller.asks("word fresh", "Your word is fresh.")
+        before = [list(caller.call.entries) for caller in callers]
+        asleep.popen.send_signal(signal.SIGCONT)
+        late = [caller.call.call.main.bridge.dropped for caller in callers]
+        await until(lambda: all(late), late, within=5)
+
+        await shop.held("clerk", {asleep: 0, awake: 2}, within=5)
+        for caller, told in zip(callers, before, strict=True):
+            assert caller.call.entries == told
+            assert caller.kept(COUNTED) + caller.kept("I have thought about it.") == 1
+            await caller.asks("word more", "Your word is more.")
+    assert asleep.popen.poll() is None
