@@ -16,6 +16,7 @@ from pipecat.workers.base_worker import BaseWorker
 from pipecat.workers.runner import WorkerRunner
 
 from pipecat_workers_cli.buses.local import open_bus
+from pipecat_workers_cli.buses.remote import HubBus
 from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.distribution import Distribution
@@ -130,7 +131,7 @@ async def open_call(
         )
         call.main, workers = await build_workers(plan, line, bus=bus)
         names = [worker.name for worker in recipe.workers]
-        late = Counter[str]() if placement is None else placement.bus.late
+        late = bus.late if isinstance(bus, HubBus) else Counter[str]()
         if isinstance(call.main, BridgingMain):
             call.main.bridge.dropped = late
         call.log.began = time.monotonic()

@@ -103,9 +103,14 @@ class WorkerHost:
         return self._draining
 
     @property
+    def failure(self) -> str | None:
+        """Why the bus can't be reached now; None while it can."""
+        return self._post.failure
+
+    @property
     def deaf(self) -> bool:
         """Whether the bus can't be reached now."""
-        return self._post.failure is not None
+        return self.failure is not None
 
     def calls(self, worker: str) -> int:
         """Return for how many calls a worker runs here."""

@@ -64,7 +64,7 @@ async def serve_workers(
             ):
                 await stopping.asked.wait()
                 clean = running.done() or await host.drain(within=drain_timeout)
-                cut_off = post.failure
+                cut_off = host.failure
         finally:
             running.cancel()
             await asyncio.wait({running})

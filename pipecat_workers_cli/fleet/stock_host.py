@@ -124,6 +124,11 @@ class StockHost:
         self._session: StockSession | None = None
         self._draining = False
 
+    @property
+    def failure(self) -> str | None:
+        """Why the bus can't be reached now; None while it can."""
+        return self._channel.failure
+
     def stop(self) -> None:
         """End as SIGTERM does."""
         signal.raise_signal(signal.SIGTERM)
