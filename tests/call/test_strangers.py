@@ -52,7 +52,7 @@ def shared(server):
 
 @pytest.fixture
 async def distribution(shared):
-    async with open_distribution(shared) as distribution:
+    async with open_distribution(shared, Tap()) as distribution:
         yield distribution
 
 
