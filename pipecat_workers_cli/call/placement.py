@@ -253,8 +253,9 @@ class Placement:
         main = self._main
         if not isinstance(main, BridgingMain) or not main.client_connected.is_set():
             return False
-        opener = self._plan.loaded.recipe.opener.name
-        return main.agent == worker or (main.agent is None and worker == opener)
+        if main.agent is None:
+            return worker == self._plan.loaded.recipe.opener.name
+        return main.agent == worker and bool(main.bridge.owed)
 
     async def _say(self, text: str) -> None:
         await self._main.queue_frame(TTSSpeakFrame(text, append_to_context=False))
