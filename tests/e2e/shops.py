@@ -29,17 +29,24 @@ class Shop(Fleet):
 
     def __init__(self, server: Any, *, env: dict[str, str], cwd: Path) -> None:
         self.folder = cwd
-        self._ledger = cwd / "ledger"
+        self._ledger, self._crowds = cwd / "ledger", cwd / "crowds"
         self._ledger.mkdir()
+        self._crowds.mkdir()
         for file in FILES.iterdir():
             if file.is_file():
                 copy(file, cwd)
-        super().__init__(server, env={**env, "SHOP_LEDGER": str(self._ledger)}, cwd=cwd)
+        told = {"SHOP_LEDGER": str(self._ledger), "SHOP_CROWDS": str(self._crowds)}
+        super().__init__(server, env={**env, **told}, cwd=cwd)
 
     @property
     def ledger(self) -> list[str]:
         """What tools and jobs with a side effect have done, in no order."""
         return [page.read_text() for page in self._ledger.iterdir()]
+
+    @property
+    def crowds(self) -> list[int]:
+        """How many clerks were at work at once, in each host, by the clerks' own count."""
+        return [int(page.read_text()) for page in self._crowds.iterdir()]
 
     def open(self, *words: str) -> Process:
         """Start a host with names and options of `pmw worker`, and wait until it serves."""
@@ -75,6 +82,12 @@ class Shop(Fleet):
         expected = {host.popen.pid: number for host, number in calls.items()}
         async with asyncio.timeout(within):
             while await self.calls_at(worker) != expected:  # noqa: ASYNC110  # told by an engine
+                await asyncio.sleep(0.1)
+
+    async def told(self, state: str, *, within: float) -> None:
+        """Wait until every host says that it is in a state, such as `draining`."""
+        async with asyncio.timeout(within):
+            while {row.state for row in await self.rows()} != {state}:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.1)
 
 
