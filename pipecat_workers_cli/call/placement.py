@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loguru import logger
+from pipecat.bus import BusEndMessage
 from pipecat.frames.frames import TTSSpeakFrame
 
 from pipecat_workers_cli.buses.network import LEASE
@@ -128,12 +129,15 @@ class Placement:
         """
         recipe = plan.loaded.recipe
         self._post = hosts.post
-        self.bus = HubBus(call, self._post, main=recipe.main.name, on_notice=self._note)
+        self.bus = HubBus(
+            call, self._post, main=recipe.main.name, on_notice=self._note, on_end=self._note_end
+        )
         self._shared = hosts.bus
         self._plan = plan
         self._places = {worker.name: Place(worker.name) for worker in recipe.workers}
         self._apologised_at = -SAY_AGAIN
         self._cut_off = False
+        self._ending = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: MainWorker
         self._tell: Tell
@@ -163,7 +167,8 @@ class Placement:
                 tasks = set(self._tasks)
                 for task in tasks:
                     task.cancel()
-                await asyncio.wait(tasks, timeout=TIDY_WITHIN)
+                if tasks:
+                    await asyncio.wait(tasks, timeout=TIDY_WITHIN)
                 await self._leave()
 
     async def _leave(self) -> None:
@@ -184,7 +189,7 @@ class Placement:
         loop = asyncio.get_running_loop()
         for place in self._places.values():
             place.missed_at = loop.time()
-        while True:
+        while not self._ending:
             self._look_at_engine(loop.time())
             for place in self._places.values():
                 await self._look(place, loop.time())
@@ -253,8 +258,9 @@ class Placement:
         main = self._main
         if not isinstance(main, BridgingMain) or not main.client_connected.is_set():
             return False
-        opener = self._plan.loaded.recipe.opener.name
-        return main.agent == worker or (main.agent is None and worker == opener)
+        if main.agent is None:
+            return worker == self._plan.loaded.recipe.opener.name
+        return main.agent == worker and bool(main.bridge.owed)
 
     async def _say(self, text: str) -> None:
         await self._main.queue_frame(TTSSpeakFrame(text, append_to_context=False))
@@ -296,6 +302,20 @@ class Placement:
             self._start(self._lose(place, notice))
         elif isinstance(notice, ToolBegun) and (bridge := self._bridge_to(place)):
             bridge.owed.begun(notice.id, notice.name)
+
+    def _note_end(self, message: BusEndMessage) -> None:
+        self._ending = True
+        self._start(self._end(message))
+
+    async def _end(self, message: BusEndMessage) -> None:
+        """Let the call end once the caller has heard all that was said.
+
+        A worker in this process waits for that before it ends a call; one elsewhere can't.
+        """
+        if isinstance(self._main, BridgingMain):
+            self._main.bridge.end()
+        await self._main.flush_pipeline()
+        self.bus.on_message_received(message)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name="placement of a worker")

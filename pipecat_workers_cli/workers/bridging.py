@@ -72,6 +72,7 @@ class AgentBridge(BusBridgeProcessor):
         self._conversation = conversation
         self._renewal: BusActivateWorkerMessage | None = None
         self._silent = False
+        self._ending = False
         self._to_agent = bus
         self._source = worker_name
         self._probes: dict[tuple[int, FrameDirection], PipelineFlushFrame] = {}
@@ -126,8 +127,14 @@ class AgentBridge(BusBridgeProcessor):
                 self._probes.pop((frame.flush_id, message.direction), None)
             await super().on_bus_message(message)
 
+    def end(self) -> None:
+        """Wait for nothing more from agents: the last of them has said goodbye."""
+        self._ending = self._silent = True
+
     async def hold(self) -> bool:
         """Cut an answer short whose agent has gone silent; tell whether the caller waits."""
+        if self._ending:
+            return False
         self._silent = True
         await self._take_up_probes()
         if self.owed and not self.owed.deaf:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,9 +22,9 @@ Entry = dict[str, Any]
 class Talk(Process):
     """A main session whose caller speaks when told; its entries as they come."""
 
-    def __init__(self, words: list[str], *, env: dict[str, str], cwd: Path) -> None:
+    def __init__(self, words: list[str], **options: Any) -> None:
         self._read_to = 0
-        super().__init__(words, env=env, cwd=cwd, stdin=subprocess.PIPE)
+        super().__init__(words, stdin=subprocess.PIPE, **options)
 
     @property
     def entries(self) -> list[Entry]:
@@ -77,12 +77,16 @@ class Fleet:
         env: What names the bus and the channel to a process.
     """
 
-    def __init__(self, server: Any, *, env: dict[str, str], cwd: Path) -> None:
+    def __init__(
+        self, server: Any, *, env: dict[str, str], cwd: Path, inside: Sequence[str] = ()
+    ) -> None:
+        """Prepare; with `inside`, the words of a command that runs each process."""
         self.server = server
         self.channel = f"test_{uuid4().hex[:8]}"
         self.hosts: list[Process] = []
         self._cwd = cwd
         self.env = {**env, "PMW_BUS": server.url, "PMW_CHANNEL": self.channel}
+        self._inside = inside
         self._running: list[Process] = []
 
     def host(self, *words: str, recipe: str = "handoff") -> Process:
@@ -108,7 +112,7 @@ class Fleet:
         return self._start(Process, *words)
 
     def _start(self, kind: type, *words: str) -> Any:
-        process = kind(list(words), env=self.env, cwd=self._cwd)
+        process = kind(list(words), env=self.env, cwd=self._cwd, inside=self._inside)
         self._running.append(process)
         return process
 

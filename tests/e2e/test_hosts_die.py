@@ -34,7 +34,9 @@ EFFECTS = ("order slow boots", "expert, pay me", "pay a dollar", "wrap it")
 """What of all that has an effect, each of which is to be seen once."""
 
 
-@pytest.mark.parametrize("shop", ["redis", "pgmq"], indirect=True)
+@pytest.mark.parametrize(
+    "shop", ["redis", pytest.param("pgmq", marks=pytest.mark.long)], indirect=True
+)
 async def test_a_host_that_is_killed_leaves_its_calls_to_another(shop: Shop):
     clerks, experts = await asyncio.gather(
         shop.opened("clerk", "till"), shop.opened("stock", "expert")

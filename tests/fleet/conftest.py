@@ -12,7 +12,7 @@ from pipecat_workers_cli.call.plan import plan_call
 from pipecat_workers_cli.fleet.host import WorkerHost
 from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.traffic.tap import Tap
-from tests.buses.servers import RedisServer
+from tests.buses import conftest as buses
 from tests.call.conftest import OFFLINE
 
 
@@ -32,9 +32,12 @@ async def hosting(
             await asyncio.wait({running})
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory):
-    server = RedisServer(tmp_path_factory.mktemp("valkey"))
-    server.start()
+servers = buses.servers
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, servers):
+    """A running server, a Valkey unless told otherwise; it runs again after the test."""
+    server = servers(getattr(request, "param", "redis"))
     yield server
-    server.stop()
+    server.start()
