@@ -14,6 +14,7 @@ from loguru import logger
 from pipecat.bus import (
     BusActivateWorkerMessage,
     BusDeactivateWorkerMessage,
+    BusEndMessage,
     BusFrameMessage,
     BusJobCancelMessage,
     BusJobRequestMessage,
@@ -129,7 +130,15 @@ class HubBus(RemoteBus):
         late: By worker, how often something came from a past holder of it and was dropped.
     """
 
-    def __init__(self, call: str, post: Post, *, main: str, on_notice: OnNotice) -> None:
+    def __init__(
+        self,
+        call: str,
+        post: Post,
+        *,
+        main: str,
+        on_notice: OnNotice,
+        on_end: Callable[[BusEndMessage], None],
+    ) -> None:
         """Make a bus whose other workers are yet to join.
 
         Args:
@@ -137,11 +146,13 @@ class HubBus(RemoteBus):
             post: This process's.
             main: The main worker's name.
             on_notice: Must not block.
+            on_end: Told that a worker elsewhere has ended the call, instead of those here.
         """
         super().__init__(call, post, on_notice=on_notice)
         self.seats: dict[str, Seat] = {}
         self.late: Counter[str] = Counter()
         self._main = main
+        self._on_end = on_end
         self._agent: str | None = None
         self._output: BusFrameMessage | None = None
         self._jobs: dict[tuple[str, str], BusJobRequestMessage] = {}
@@ -258,7 +269,10 @@ class HubBus(RemoteBus):
         message = self._codec.decode(letter.body)
         if message.source != letter.worker:
             raise Refused("it was said in the name of another worker")
-        self.on_message_received(message)
+        if isinstance(message, BusEndMessage):
+            self._on_end(message)
+        else:
+            self.on_message_received(message)
 
 
 class SpokeBus(RemoteBus):

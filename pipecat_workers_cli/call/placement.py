@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loguru import logger
+from pipecat.bus import BusEndMessage
 from pipecat.frames.frames import TTSSpeakFrame
 
 from pipecat_workers_cli.buses.network import LEASE
@@ -39,6 +40,7 @@ SAY_AGAIN = 20.0  # seconds between two apologies
 OFFER_AGAIN = (LEASE + 3.0, 30.0)  # seconds of silence after which, and at most; doubled each time
 SWITCH_WITHIN = 8.0  # seconds that an answer under way may take before another host goes on
 REST = 2.0  # seconds from a worker's joining to its next offer; one that can't run would spin
+SAID_WITHIN = 20.0  # seconds; a goodbye is a sentence or two
 TIDY_WITHIN = 1.0  # seconds for the engine to take offers back at a call's end
 
 WAIT = "One moment, please."
@@ -128,12 +130,15 @@ class Placement:
         """
         recipe = plan.loaded.recipe
         self._post = hosts.post
-        self.bus = HubBus(call, self._post, main=recipe.main.name, on_notice=self._note)
+        self.bus = HubBus(
+            call, self._post, main=recipe.main.name, on_notice=self._note, on_end=self._note_end
+        )
         self._shared = hosts.bus
         self._plan = plan
         self._places = {worker.name: Place(worker.name) for worker in recipe.workers}
         self._apologised_at = -SAY_AGAIN
         self._cut_off = False
+        self._ending = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: MainWorker
         self._tell: Tell
@@ -163,7 +168,8 @@ class Placement:
                 tasks = set(self._tasks)
                 for task in tasks:
                     task.cancel()
-                await asyncio.wait(tasks, timeout=TIDY_WITHIN)
+                if tasks:
+                    await asyncio.wait(tasks, timeout=TIDY_WITHIN)
                 await self._leave()
 
     async def _leave(self) -> None:
@@ -184,7 +190,7 @@ class Placement:
         loop = asyncio.get_running_loop()
         for place in self._places.values():
             place.missed_at = loop.time()
-        while True:
+        while not self._ending:
             self._look_at_engine(loop.time())
             for place in self._places.values():
                 await self._look(place, loop.time())
@@ -297,6 +303,22 @@ class Placement:
             self._start(self._lose(place, notice))
         elif isinstance(notice, ToolBegun) and (bridge := self._bridge_to(place)):
             bridge.owed.begun(notice.id, notice.name)
+
+    def _note_end(self, message: BusEndMessage) -> None:
+        self._ending = True
+        self._start(self._end(message))
+
+    async def _end(self, message: BusEndMessage) -> None:
+        """Let the call end once the caller has heard all that was said.
+
+        A worker in this process waits for that before it ends a call; one elsewhere can't.
+        """
+        if isinstance(self._main, BridgingMain):
+            self._main.bridge.end()
+        with suppress(TimeoutError):  # while the caller makes sounds, it never gives up itself
+            async with asyncio.timeout(SAID_WITHIN):
+                await self._main.flush_pipeline()
+        self.bus.on_message_received(message)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name="placement of a worker")

@@ -72,6 +72,7 @@ class AgentBridge(BusBridgeProcessor):
         self._conversation = conversation
         self._renewal: BusActivateWorkerMessage | None = None
         self._silent = False
+        self._ending = False
         self._to_agent = bus
         self._source = worker_name
         self._probes: dict[tuple[int, FrameDirection], PipelineFlushFrame] = {}
@@ -115,7 +116,7 @@ class AgentBridge(BusBridgeProcessor):
     async def _take(self, message: BusFrameMessage) -> None:
         """Let a frame of the active agent in, unless it is the rest of what was cut short."""
         frame = message.frame
-        self._silent = False
+        self._silent = self._ending
         self.owed.said(frame)
         if self.owed.deaf and isinstance(frame, LLMFullResponseEndFrame):
             if not self.owed.asked_since:  # all of what was cut short is here, and was dropped
@@ -126,8 +127,14 @@ class AgentBridge(BusBridgeProcessor):
                 self._probes.pop((frame.flush_id, message.direction), None)
             await super().on_bus_message(message)
 
+    def end(self) -> None:
+        """Wait for nothing more from agents: the last of them has said goodbye."""
+        self._ending = self._silent = True
+
     async def hold(self) -> bool:
         """Cut an answer short whose agent has gone silent; tell whether the caller waits."""
+        if self._ending:
+            return False
         self._silent = True
         await self._take_up_probes()
         if self.owed and not self.owed.deaf:

@@ -13,8 +13,9 @@ from shutil import copy
 from typing import Any
 
 from pipecat_workers_cli.buses.urls import SharedBus
-from pipecat_workers_cli.call.placement import open_distribution
+from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.traffic.entry import Entry
+from pipecat_workers_cli.traffic.tap import Tap
 from tests.call.conftest import WordsCall, open_words_call
 from tests.e2e.conftest import Process
 from tests.e2e.fleet import Fleet, pid_of
@@ -28,17 +29,24 @@ class Shop(Fleet):
 
     def __init__(self, server: Any, *, env: dict[str, str], cwd: Path) -> None:
         self.folder = cwd
-        self._ledger = cwd / "ledger"
+        self._ledger, self._crowds = cwd / "ledger", cwd / "crowds"
         self._ledger.mkdir()
+        self._crowds.mkdir()
         for file in FILES.iterdir():
             if file.is_file():
                 copy(file, cwd)
-        super().__init__(server, env={**env, "SHOP_LEDGER": str(self._ledger)}, cwd=cwd)
+        told = {"SHOP_LEDGER": str(self._ledger), "SHOP_CROWDS": str(self._crowds)}
+        super().__init__(server, env={**env, **told}, cwd=cwd)
 
     @property
     def ledger(self) -> list[str]:
         """What tools and jobs with a side effect have done, in no order."""
         return [page.read_text() for page in self._ledger.iterdir()]
+
+    @property
+    def crowds(self) -> list[int]:
+        """How many clerks were at work at once, in each host, by the clerks' own count."""
+        return [int(page.read_text()) for page in self._crowds.iterdir()]
 
     def open(self, *words: str) -> Process:
         """Start a host with names and options of `pmw worker`, and wait until it serves."""
@@ -54,7 +62,7 @@ class Shop(Fleet):
     async def callers(self, count: int, **more: Any) -> AsyncIterator[list["Caller"]]:
         """Hold calls in this process while the block lasts; none waits to be welcomed."""
         bus = SharedBus(self.server.url, self.channel)
-        async with open_distribution(bus) as distribution, AsyncExitStack() as calls:
+        async with open_distribution(bus, Tap()) as distribution, AsyncExitStack() as calls:
             recipe = str(self.folder / RECIPE)
             yield [
                 Caller(
@@ -74,6 +82,12 @@ class Shop(Fleet):
         expected = {host.popen.pid: number for host, number in calls.items()}
         async with asyncio.timeout(within):
             while await self.calls_at(worker) != expected:  # noqa: ASYNC110  # told by an engine
+                await asyncio.sleep(0.1)
+
+    async def told(self, state: str, *, within: float) -> None:
+        """Wait until every host says that it is in a state, such as `draining`."""
+        async with asyncio.timeout(within):
+            while {row.state for row in await self.rows()} != {state}:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.1)
 
 

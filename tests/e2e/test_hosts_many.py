@@ -15,7 +15,7 @@ async def all_hear(callers: Sequence[Caller], answer: str, *, within: float) -> 
     await asyncio.gather(*(caller.hears(answer, within=within) for caller in callers))
 
 
-async def test_a_call_that_ends_takes_no_other_along(shop: Shop):
+async def test_a_call_that_ends_takes_no_other_along_nor_its_hosts(shop: Shop):
     host = await shop.opened("clerk", "till")
     async with shop.callers(1) as (stays,):
         await stays.hears(WELCOME, within=10)
@@ -33,7 +33,12 @@ async def test_a_call_that_ends_takes_no_other_along(shop: Shop):
         await stays.asks("word here", "The till heard here.")
         async with shop.callers(1) as (later,):
             await later.hears(WELCOME, within=5)
-    assert host.popen.poll() is None
+
+        host.popen.send_signal(signal.SIGTERM)  # it drains, and leaves at once at the second
+        await shop.told("draining", within=5)
+        await stays.asks("word fine", "The till heard fine.")
+        host.popen.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(host.popen.wait, 1) == 1
 
 
 async def test_no_word_of_a_call_reaches_another(shop: Shop):
@@ -60,30 +65,25 @@ async def test_no_word_of_a_call_reaches_another(shop: Shop):
 
 async def test_hosts_never_take_more_calls_than_they_may(shop: Shop):
     hosts = await asyncio.gather(*(shop.opened("clerk", "--max-calls", "2") for _ in range(2)))
-    most = 0
-
-    async def count() -> None:
-        nonlocal most
-        while True:
-            most = max(most, *(await shop.calls_at("clerk")).values())
-            await asyncio.sleep(0.1)
-
-    counting = asyncio.create_task(count())
     async with shop.callers(12) as callers:
         waiting = list(callers)
-        while waiting:  # each that is served hangs up, for the next to have its turn
-            await until(lambda: any(c.heard(WELCOME) for c in waiting), waiting, within=10)
-            if len(waiting) == 12:
-                await until(
-                    lambda: sum(len(c.heard(BUSY)) for c in waiting) == 8, waiting, within=4
-                )
-            for caller in [c for c in waiting if c.heard(WELCOME)]:
-                await caller.asks("word me", "Your word is me.")
+        await until(lambda: sum(map(served, waiting)) == 4, waiting, within=10)
+        await until(lambda: sum(map(waits, waiting)) == 8, waiting, within=4)
+        while waiting:  # each that is served says goodbye, and another has its turn
+            await until(lambda: any(map(served, waiting)), waiting, within=10)
+            for caller in filter(served, list(waiting)):
                 await caller.say("bye")
                 waiting.remove(caller)
-    counting.cancel()
     await shop.held("clerk", dict.fromkeys(hosts, 0), within=5)
-    assert most == 2
+    assert shop.crowds == [2, 2]
+
+
+def served(caller: Caller) -> bool:
+    return bool(caller.heard(WELCOME))
+
+
+def waits(caller: Caller) -> bool:
+    return bool(caller.heard(BUSY)) and not served(caller)
 
 
 async def test_hosts_are_restarted_one_by_one_and_no_call_is_dropped(shop: Shop):
@@ -95,7 +95,7 @@ async def test_hosts_are_restarted_one_by_one_and_no_call_is_dropped(shop: Shop)
         for leaving in (first, second):
             await callers[0].say("count")
             await callers[1].say("think")
-            coming = await shop.opened("clerk", "till", "--drain-timeout", "0.5")
+            coming = await shop.opened("clerk", "till", "--drain-timeout", "9")
             leaving.popen.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(leaving.popen.wait, 20) == 1  # not all over in 0.5 s
             await callers[0].hears("one two three four five six seven eight nine ten", within=5)
@@ -107,6 +107,8 @@ async def test_hosts_are_restarted_one_by_one_and_no_call_is_dropped(shop: Shop)
         for caller in callers:
             assert not caller.call.call.ended.is_set()
             assert not [e for e in caller.call.entries if e.event == "bot" and e.worker == "desk"]
-    # with no calls left it is out at once
-    coming.popen.send_signal(signal.SIGTERM)
+
+        coming.popen.send_signal(signal.SIGTERM)
+        for caller in callers:
+            await caller.call.transport.hang_up()
     assert await asyncio.to_thread(coming.popen.wait, 5) == 0

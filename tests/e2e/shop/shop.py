@@ -35,10 +35,22 @@ class Counting(FrameProcessor):
 
 
 class Clerk(LLMWorker):
-    """Counts slowly, and has a tool of its own."""
+    """Counts slowly, has a tool of its own, and knows how many clerks there are."""
+
+    there = most = 0
 
     def __init__(self, name, *, llm):
         super().__init__(name, llm=llm, pipeline=Pipeline([llm, Counting()]), bridged=())
+
+    async def start(self):
+        Clerk.there += 1
+        Clerk.most = max(Clerk.most, Clerk.there)
+        (Path(os.environ["SHOP_CROWDS"]) / str(os.getpid())).write_text(str(Clerk.most))
+        await super().start()
+
+    async def stop(self):
+        Clerk.there -= 1
+        await super().stop()
 
     @tool
     async def wrap(self, params, text: str):
