@@ -221,7 +221,7 @@ class Post:
             tasks.create_task(self._tell_life(), name="signs of life")
 
     async def _receive(self) -> None:
-        pause = _Backoff()
+        pause = Backoff()
         while True:
             try:
                 parcels = await self.network.receive()
@@ -236,7 +236,7 @@ class Post:
                     await asyncio.sleep(0)
 
     async def _send(self) -> None:
-        pause = _Backoff()
+        pause = Backoff()
         loop = asyncio.get_running_loop()
         while True:
             await self._news.wait()
@@ -290,7 +290,7 @@ class Post:
             logger.opt(exception=ours).warning(f"{what}; going on as soon as it is back")
         self._failures[way] = what
 
-    def _note_success(self, way: str, pause: "_Backoff") -> None:
+    def _note_success(self, way: str, pause: "Backoff") -> None:
         pause.reset()
         if self._failures.pop(way, None) and not self._failures:
             logger.warning("the bus is back")
@@ -313,16 +313,18 @@ class Post:
             logger.warning(what)
 
 
-class _Backoff:
+class Backoff:
     """How long to wait after a failure: longer each time, and not all at the same moment."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
+        """Wait but a moment the next time."""
         self._next = FIRST_BACKOFF
 
     async def wait(self) -> None:
+        """Wait, and longer the next time."""
         await asyncio.sleep(self._next * random.uniform(0.5, 1.0))  # noqa: S311
         self._next = min(2 * self._next, LONGEST_BACKOFF)
 

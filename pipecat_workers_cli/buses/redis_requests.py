@@ -7,8 +7,8 @@ where this takes 40, on one machine).
 
 import asyncio
 import ssl
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from socket import gaierror
 from typing import Any, NamedTuple, TypeAlias, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -22,6 +22,7 @@ from pipecat_workers_cli.buses.network import ANSWER_WITHIN, BusDown
 from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
 
 LEAVE_WITHIN = 1.0  # seconds for the last request
+ASK_AFTER = 1.0  # seconds in which nothing is published
 CLOSE_WITHIN = 0.5  # seconds; TLS says goodbye, which a dead server never answers
 URL_OPTIONS = (
     "db",
@@ -36,6 +37,8 @@ URL_OPTIONS = (
 )
 """Others would change how long a request takes or what a reply looks like."""
 
+RIGHTS = "~pmw:* +@read +@write +@scripting +@connection +time"
+
 Argument: TypeAlias = str | bytes | int
 Command: TypeAlias = tuple[Argument, ...]
 
@@ -47,17 +50,19 @@ class Requests:
         place: Host and port, to be shown.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, rights: str = RIGHTS) -> None:
         """Read a URL; the first request connects.
 
         Args:
             url: `redis://` or `rediss://` with user, password, host, port, number of the
                 database, and as its query the `URL_OPTIONS`, by redis-py's names.
+            rights: What is asked needs, as `ACL SETUSER` is told it.
 
         Raises:
             ConfigurationError: Something in the URL is wrong.
         """
         self.place, settings = _parse(url)
+        self._rights = rights
         self._pool = ConnectionPool(
             **settings,
             protocol=2,  # the third brings notices of maintenance, which Valkey doesn't know
@@ -100,7 +105,7 @@ class Requests:
                     replies[number] = None
             return replies
         except (exceptions.RedisError, OSError) as error:
-            raise _translate(error, self.place) from error
+            raise _translate(error, self.place, self._rights) from error
 
     async def run(self, script: str, keys: Sequence[str], *arguments: Argument) -> Any:
         """Run a Lua script there and return its reply; raises as `ask` does.
@@ -111,6 +116,31 @@ class Requests:
             arguments: Its `ARGV`.
         """
         return (await self.ask(("EVAL", script, len(keys), *keys, *arguments)))[0]
+
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncGenerator[AsyncGenerator[bytes]]:
+        """Subscribe to a channel while the block lasts; gives what is published there.
+
+        Args:
+            channel: Its name.
+
+        Raises:
+            BusDown: On entering or later: the server is gone, or silent for some seconds.
+            PmwError: The server refuses.
+        """
+        connection = None
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                connection = await self._pool.get_connection()
+                await connection.send_command("SUBSCRIBE", channel)
+                await connection.read_response()
+            yield _published(connection)
+        except (exceptions.RedisError, OSError) as error:
+            raise _translate(error, self.place, self._rights) from error
+        finally:
+            if connection is not None:
+                await connection.disconnect(nowait=True)  # nobody unsubscribes at a dead server
+                await self._pool.release(connection)
 
     async def close(self, *last: Command) -> None:
         """Send the last commands if the server is there, and close all connections.
@@ -126,6 +156,26 @@ class Requests:
             with suppress(TimeoutError, exceptions.RedisError, OSError):
                 async with asyncio.timeout(CLOSE_WITHIN):
                     await self._pool.disconnect()
+
+
+async def _published(connection: AbstractConnection) -> AsyncGenerator[bytes]:
+    """Give what is published to a connection that has subscribed.
+
+    Raises:
+        TimeoutError: Nothing came for too long, though it was asked for.
+    """
+    asked = 0
+    while True:
+        reply = await connection.read_response(disable_decoding=True, timeout=ASK_AFTER)
+        if reply is None:
+            if asked * ASK_AFTER >= ANSWER_WITHIN:
+                raise TimeoutError
+            asked += 1
+            await connection.send_command("PING")
+            continue
+        asked = 0
+        if reply[0] == b"message":
+            yield reply[2]
 
 
 async def _round_trip(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
@@ -179,7 +229,7 @@ _CAUSES = (  # from the special to the general: the first that fits is told
         exceptions.NoPermissionError,
         PmwError,
         "the user at {place} may not do all that is needed",
-        "let it do that: ACL SETUSER name ~pmw:* +@read +@write +@scripting +@connection +time",
+        "let it do that: ACL SETUSER name {rights}",
     ),
     _Cause(
         exceptions.OutOfMemoryError,
@@ -249,7 +299,7 @@ _DENIED_IN_A_SCRIPT = (  # which redis-py knows no class for
 )
 
 
-def _translate(error: Exception, place: str) -> PmwError:
+def _translate(error: Exception, place: str, rights: str) -> PmwError:
     """Say in our words what a request failed of; redis-py hides the cause at times."""
     chain: list[BaseException] = [error]
     while following := chain[-1].__cause__ or chain[-1].__context__:
@@ -258,6 +308,7 @@ def _translate(error: Exception, place: str) -> PmwError:
         chain = [exceptions.NoPermissionError()]
     for cause in _CAUSES:
         if any(isinstance(link, cause.kinds) for link in chain):
-            return cause.error(cause.what.format(place=place), mend=cause.mend)
+            mend = cause.mend.format(rights=rights)
+            return cause.error(cause.what.format(place=place), mend=mend)
     said = str(error).partition(", with args")[0][:100]  # which may be a caller's words
     return PmwError(f"{place} refuses: {said}", mend="have Redis 7 or Valkey there; see its log")

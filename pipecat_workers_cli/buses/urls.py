@@ -14,6 +14,7 @@ from pipecat_workers_cli.settings import variable
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.buses.network import Network
+    from pipecat_workers_cli.buses.pubsub import Channel
 
 REDIS_URL = "redis://localhost:6379"
 LONGEST_CHANNEL = 80  # characters
@@ -24,20 +25,31 @@ class BusKind:
     """A row of the table of buses.
 
     Attributes:
-        module: Has `open_network(url, *, channel)`, an async context manager.
+        module: Has `open_network(url, *, channel)`, an async context manager; or if it is
+            `stock`, `open_channel` with the same arguments.
         channel: The channel if none is named.
         channel_from: The environment variable that may name it, besides `$PMW_CHANNEL`.
+        stock: Whether it is spoken as by Pipecat's own bus, with strangers: one call a channel.
     """
 
     module: str
     channel: str
     channel_from: str | None = None
+    stock: bool = False
 
 
 REDIS = BusKind("pipecat_workers_cli.buses.redis", "pipecat:acme")
 PGMQ = BusKind("pipecat_workers_cli.buses.pgmq", "pipecat_acme", "PGMQ_CHANNEL")
+PUBSUB = BusKind("pipecat_workers_cli.buses.pubsub", "pipecat:acme", stock=True)
 BUS_KINDS: Mapping[str, BusKind] = MappingProxyType(
-    {"redis": REDIS, "rediss": REDIS, "postgresql": PGMQ, "postgres": PGMQ}
+    {
+        "redis": REDIS,
+        "rediss": REDIS,
+        "postgresql": PGMQ,
+        "postgres": PGMQ,
+        "redis+pubsub": PUBSUB,
+        "rediss+pubsub": PUBSUB,
+    }
 )
 SHORT = ("local", "redis", "pgmq")
 
@@ -58,6 +70,25 @@ class SharedBus:
     def kind(self) -> BusKind:
         """Its row of the table."""
         return BUS_KINDS[self.url.partition(":")[0]]
+
+    def room(self, asked: int | None, *, otherwise: int) -> int:
+        """Return how many calls at once it may carry for a process.
+
+        Args:
+            asked: `--max-calls`; None if it wasn't typed.
+            otherwise: What is meant then.
+
+        Raises:
+            ConfigurationError: It can't carry so many.
+        """
+        if not self.kind.stock:
+            return asked or otherwise
+        if asked is not None and asked > 1:
+            raise ConfigurationError(
+                "stock Pipecat has one call a channel",
+                mend="--max-calls 1, or a redis:// bus for our own workers",
+            )
+        return 1
 
     @property
     def told(self) -> str:
@@ -158,8 +189,13 @@ async def prepare(bus: SharedBus) -> str:
         from pipecat_workers_cli.buses.pgmq_install import install  # noqa: PLC0415  # brings asyncpg
 
         told = f"PGMQ {await install(bus.url)}"
-    async with open_network(bus):
+    async with open_channel(bus) if bus.kind.stock else open_network(bus):
         return f"{bus.told}: {told}, and it can be used"
+
+
+def open_channel(bus: SharedBus) -> "AbstractAsyncContextManager[Channel]":
+    """Return the same as `open_network`, for a bus of stock Pipecat's."""
+    return import_module(bus.kind.module).open_channel(bus.url, channel=bus.channel)
 
 
 def open_network(bus: SharedBus) -> "AbstractAsyncContextManager[Network]":

@@ -12,9 +12,9 @@ from pipecat.bus import BusEndMessage
 from pipecat.frames.frames import TTSSpeakFrame
 
 from pipecat_workers_cli.buses.network import LEASE
-from pipecat_workers_cli.buses.post import ALIVE_EVERY, Post, open_post
+from pipecat_workers_cli.buses.post import ALIVE_EVERY, Post
 from pipecat_workers_cli.buses.remote import HubBus, Seat
-from pipecat_workers_cli.buses.urls import SharedBus, open_network
+from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.recipe.files import shipped_path
@@ -51,8 +51,8 @@ Tell = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
-    """Where a session's workers are that don't run in it.
+class Hosts:
+    """Where a session's other workers are: with hosts of ours, found by offering.
 
     Attributes:
         post: This process's.
@@ -62,22 +62,17 @@ class Distribution:
     post: Post
     bus: SharedBus
 
+    def place(self, call: str, plan: Plan) -> "Placement":
+        """Prepare a call of this id, whose workers are to be run elsewhere."""
+        return Placement(call, self, plan)
 
-@asynccontextmanager
-async def open_distribution(bus: SharedBus | None) -> AsyncGenerator[Distribution | None]:
-    """Connect this process to a shared bus while the block lasts.
 
-    Args:
-        bus: Which one; None connects to none.
-
-    Raises:
-        PmwError: It can't be reached, or isn't what it should be.
-    """
-    if bus is None:
-        yield None
-        return
-    async with open_network(bus) as network, open_post(network) as post:
-        yield Distribution(post, bus)
+def hosting_command(worker: str, bus: SharedBus, plan: Plan) -> str:
+    """Return the command that hosts a worker of a recipe."""
+    told = ""
+    if plan.loaded.path != shipped_path("handoff"):
+        told = f" --recipe {shlex.quote(str(plan.loaded.path))}"
+    return f"pmw worker {worker}{told} --bus {bus.shown} --channel {bus.channel}"
 
 
 def queue_of(recipe: str, worker: str) -> str:
@@ -125,20 +120,20 @@ class Placement:
         bus: The call's bus.
     """
 
-    def __init__(self, call: str, distribution: Distribution, plan: Plan) -> None:
+    def __init__(self, call: str, hosts: Hosts, plan: Plan) -> None:
         """Prepare; nothing is offered yet.
 
         Args:
             call: The call's id.
-            distribution: Where hosts are found.
+            hosts: Where they are found.
             plan: The recipe; its workers are those to be run elsewhere.
         """
         recipe = plan.loaded.recipe
-        self._post = distribution.post
+        self._post = hosts.post
         self.bus = HubBus(
             call, self._post, main=recipe.main.name, on_notice=self._note, on_end=self._note_end
         )
-        self._distribution = distribution
+        self._shared = hosts.bus
         self._plan = plan
         self._places = {worker.name: Place(worker.name) for worker in recipe.workers}
         self._apologised_at = -SAY_AGAIN
@@ -253,26 +248,20 @@ class Placement:
         """Say that nobody runs a worker, to the user once and to the caller now and then."""
         if not place.told and not self._cut_off:
             place.told = True
-            what = f"nobody hosts {place.worker}; start it: {self._mend(place.worker)}"
+            mend = hosting_command(place.worker, self._shared, self._plan)
+            what = f"nobody hosts {place.worker}; start it: {mend}"
             self._tell(event="error", worker=place.worker, text=what)
         if self._is_waited_for(place.worker) and now - self._apologised_at > SAY_AGAIN:
             self._apologised_at = now
             await self._say(NOBODY)
 
-    def _mend(self, worker: str) -> str:
-        """Return the command that hosts a worker."""
-        bus, loaded = self._distribution.bus, self._plan.loaded
-        told = ""
-        if loaded.path != shipped_path("handoff"):
-            told = f" --recipe {shlex.quote(str(loaded.path))}"
-        return f"pmw worker {worker}{told} --bus {bus.shown} --channel {bus.channel}"
-
     def _is_waited_for(self, worker: str) -> bool:
         main = self._main
         if not isinstance(main, BridgingMain) or not main.client_connected.is_set():
             return False
-        opener = self._plan.loaded.recipe.opener.name
-        return main.agent == worker or (main.agent is None and worker == opener)
+        if main.agent is None:
+            return worker == self._plan.loaded.recipe.opener.name
+        return main.agent == worker and bool(main.bridge.owed)
 
     async def _say(self, text: str) -> None:
         await self._main.queue_frame(TTSSpeakFrame(text, append_to_context=False))

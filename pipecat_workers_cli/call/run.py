@@ -16,10 +16,11 @@ from pipecat.workers.base_worker import BaseWorker
 from pipecat.workers.runner import WorkerRunner
 
 from pipecat_workers_cli.buses.local import open_bus
+from pipecat_workers_cli.buses.remote import HubBus
 from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.audio import AudioRecorder
+from pipecat_workers_cli.call.distribution import Distribution
 from pipecat_workers_cli.call.log import CallLog
-from pipecat_workers_cli.call.placement import Distribution, Placement
 from pipecat_workers_cli.call.plan import Plan, introduce
 from pipecat_workers_cli.recipe.model import Recipe
 from pipecat_workers_cli.traffic.tap import Tap
@@ -119,7 +120,7 @@ async def open_call(
     """
     recipe = plan.loaded.recipe
     call = Call(uuid.uuid4().hex[:8], main=recipe.main.name, tap=tap)
-    placement = Placement(call.id, distribution, plan) if distribution else None
+    placement = distribution.place(call.id, plan) if distribution else None
     async with open_bus() if placement is None else placement.open_bus() as bus:
         line = Line(
             transport=transport,
@@ -130,7 +131,7 @@ async def open_call(
         )
         call.main, workers = await build_workers(plan, line, bus=bus)
         names = [worker.name for worker in recipe.workers]
-        late = Counter[str]() if placement is None else placement.bus.late
+        late = bus.late if isinstance(bus, HubBus) else Counter[str]()
         if isinstance(call.main, BridgingMain):
             call.main.bridge.dropped = late
         call.log.began = time.monotonic()

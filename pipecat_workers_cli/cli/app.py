@@ -15,12 +15,13 @@ from typer.core import TyperGroup
 from pipecat_workers_cli.cli.arguments import EnvFile, LogFile, LogLevel, Quiet, Verbose
 from pipecat_workers_cli.cli.bus import bus_app
 from pipecat_workers_cli.cli.completions import completions
-from pipecat_workers_cli.cli.distributed import worker
+from pipecat_workers_cli.cli.distributed import up, worker
 from pipecat_workers_cli.cli.doctor import doctor
 from pipecat_workers_cli.cli.eval import evaluate
 from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
+from pipecat_workers_cli.cli.ps import ps
 from pipecat_workers_cli.cli.recipe import recipe_app
-from pipecat_workers_cli.cli.sessions import ps, say, stop
+from pipecat_workers_cli.cli.sessions import say, stop
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.usage import UsageError, explain_usage
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
@@ -57,6 +58,7 @@ app.command(rich_help_panel="Recipes")(run)
 app.command("eval", rich_help_panel="Recipes")(evaluate)
 app.add_typer(recipe_app, name="recipe", rich_help_panel="Recipes")
 app.command(rich_help_panel="Distributed")(worker)
+app.command(rich_help_panel="Distributed")(up)
 app.command(rich_help_panel="Sessions")(ps)
 app.command(rich_help_panel="Sessions")(say)
 app.command(rich_help_panel="Sessions")(stop)
@@ -64,7 +66,15 @@ app.add_typer(bus_app, name="bus", rich_help_panel="Traffic")
 app.command(rich_help_panel="Tools")(doctor)
 app.command(rich_help_panel="Tools")(completions)
 
-HAND_ON = ("handoff", "debate", "code", "sensor", "run")  # what follows `--` to Pipecat's runner
+HAND_ON = (
+    "handoff",
+    "debate",
+    "code",
+    "sensor",
+    "run",
+    "up",
+)  # what follows `--` to Pipecat's runner
+LIFELINE = "PMW_LIFELINE_FD"  # as fleet/lifeline.py has it, which others needn't import
 OWN_REST = ("bus",)  # what follows `--` is another program
 
 
@@ -116,6 +126,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         split = words.index("--")
         words, rest = words[:split], words[split + 1 :]
     terminal = Terminal(words=tuple(words), runner_args=tuple(rest))
+    if LIFELINE in os.environ:
+        from pipecat_workers_cli.fleet.lifeline import follow_lifeline
+
+        follow_lifeline()
     try:
         code = app(words, prog_name="pmw", standalone_mode=False, obj=terminal) or 0
         if sys.stdout is not None:

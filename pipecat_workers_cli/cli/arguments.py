@@ -370,16 +370,26 @@ def takes_call_options(command: Callable[..., None]) -> Callable[..., None]:
     return _joined(command, call_options, into=("options",))
 
 
+def takes_call_options_but(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what does as `takes_call_options`, without some: they keep their defaults."""
+    return lambda command: _joined(command, call_options, into=("options",), left_out=left_out)
+
+
 def takes_log_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take the options that work everywhere; its terminal gets them."""
     return _joined(command, log_options, into=())
 
 
 def _joined(
-    command: Callable[..., None], options: Callable[..., object], *, into: tuple[str, ...]
+    command: Callable[..., None],
+    options: Callable[..., object],
+    *,
+    into: tuple[str, ...],
+    left_out: tuple[str, ...] = (),
 ) -> Callable[..., None]:
     """Write the parameters of `options` into a command's signature, which Typer reads."""
-    shared = inspect.signature(options).parameters
+    parameters = inspect.signature(options).parameters
+    shared = {name: p for name, p in parameters.items() if name not in left_out}
     own = [p for p in inspect.signature(command).parameters.values() if p.name not in into]
     own_names = {p.name for p in own}
 
@@ -393,11 +403,11 @@ def _joined(
         **get_type_hints(command, include_extras=True),
     }
     both = {p.name: p for p in (*own, *shared.values())}
-    parameters = [
+    written = [
         p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
         for name, p in both.items()
     ]
-    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+    with_options.__signature__ = inspect.Signature(written)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in written}
     del with_options.__wrapped__  # or Typer would look through to the command's own
     return with_options

@@ -13,11 +13,12 @@ from pipecat_workers_cli.cli.arguments import (
     ServicesOption,
     Sets,
     Tts,
+    takes_call_options_but,
     takes_log_options,
 )
 from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.terminal import Terminal
-from pipecat_workers_cli.options import BusOptions, HostOptions, ServiceOptions
+from pipecat_workers_cli.options import BusOptions, CallOptions, HostOptions, ServiceOptions
 
 
 @takes_log_options
@@ -94,3 +95,31 @@ def worker(
         health_port=health_port,
     )
     host_workers(terminal, recipe, options)
+
+
+@takes_call_options_but("bus", "redis_url", "database_url", "channel", "detach")
+def up(
+    context: typer.Context,
+    options: CallOptions,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A shipped recipe's name, or a path: with a / or ending in .toml.",
+            autocompletion=complete_recipe,
+        ),
+    ],
+    postgres: Annotated[
+        bool, typer.Option("--postgres", help="Over an embedded Postgres, instead of a Valkey.")
+    ] = False,
+) -> None:
+    """Run a recipe as on many machines: each worker in a process, over a bus of its own."""
+    from pipecat_workers_cli.logs import set_up_logs
+    from pipecat_workers_cli.settings import load_env
+
+    terminal = Terminal.of(context)
+    load_env(terminal.env_file)
+    set_up_logs(terminal.log_level, terminal.log_file)
+    from pipecat_workers_cli.cli.up import bring_up
+
+    engine = "pgmq" if postgres else "redis"
+    raise typer.Exit(bring_up(context, terminal, recipe, options, engine=engine))

@@ -11,8 +11,7 @@ from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.ready import ready_plan
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
-from pipecat_workers_cli.fleet.host import WorkerHost
-from pipecat_workers_cli.fleet.process import serve_workers
+from pipecat_workers_cli.fleet.process import AnyHost, serve_workers
 from pipecat_workers_cli.options import HostOptions
 from pipecat_workers_cli.services.providers import calls_at_once
 from pipecat_workers_cli.traffic.tap import Tap
@@ -45,7 +44,7 @@ def host_workers(terminal: Terminal, recipe: str, options: HostOptions) -> None:
         plan,
         bus,
         tap=Tap(),
-        max_calls=options.max_calls or calls_at_once(tuple(plan.choices())),
+        max_calls=bus.room(options.max_calls, otherwise=calls_at_once(tuple(plan.choices()))),
         drain_timeout=options.drain_timeout,
         health_port=options.health_port,
         beside=lambda host, name: _introduced(terminal, host, name, plan, bus),
@@ -56,7 +55,7 @@ def host_workers(terminal: Terminal, recipe: str, options: HostOptions) -> None:
 
 @asynccontextmanager
 async def _introduced(
-    terminal: Terminal, host: WorkerHost, name: str | None, plan: Plan, bus: SharedBus
+    terminal: Terminal, host: AnyHost, name: str | None, plan: Plan, bus: SharedBus
 ) -> AsyncGenerator[None]:
     workers = ", ".join(planned.recipe.name for planned in plan.workers)
     ending = f"Ctrl-C or pmw stop {name} ends" if name else "Ctrl-C ends"

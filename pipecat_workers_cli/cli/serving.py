@@ -67,12 +67,13 @@ def serve_calls(
                 f"{plan.loaded.recipe.name} {plan.loaded.hash}: read anew, calls begin with it"
             )
 
+    most = calls_at_once(tuple(plan.choices()))
     current = CurrentPlan(plan, read, refused=tap.tell_trouble, renewed=renewed)
     serving = Serving(
         current,
         options.serve,
         tap=tap,
-        max_calls=options.max_calls or calls_at_once(tuple(plan.choices())),
+        max_calls=bus.room(options.max_calls, otherwise=most) if bus else options.max_calls or most,
         idle_timeout=options.idle_timeout,
         set_up_logs=lambda: set_up_logs(terminal.log_level, log_file),
         audio=options.audio,

@@ -6,8 +6,9 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from pipecat_workers_cli.buses.urls import SharedBus
@@ -99,14 +100,12 @@ async def _until_stopped(
     audio: AudioRecorder | None,
     leaving: Callable[[], None],
 ) -> None:
-    """Run the call; SIGTERM ends it as a hang-up does, and so does a stdout that fails."""
+    """Run the call; a signal ends it as a hang-up does, and so does a stdout that fails."""
     task = asyncio.current_task()
-    stopped = False
+    signals: list[int] = []
     failures: list[OSError] = []
 
     def stop() -> None:
-        nonlocal stopped
-        stopped = True
         if task is not None:
             task.cancel()
 
@@ -114,13 +113,12 @@ async def _until_stopped(
         failures.append(error)
         stop()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
     # At a prompt, what the caller says stands there already; in a script, an error ends it.
     # Of what is spoken for them, what has been heard.
     left_out: set[Event] = {"error"} if not person else {"user"} if audio is None else set()
     shown = TOLD if options.output is Output.JSON else TOLD - left_out
     try:
-        with _drawing(person=person):
+        with _taking_signals(signals, stop), _drawing(person=person):
             tap.subscribe(
                 TurnPrinter(
                     options.output,
@@ -141,10 +139,32 @@ async def _until_stopped(
                 leaving=leaving,
             )
     except asyncio.CancelledError:
-        if not stopped:
+        if not signals and not failures:
             raise
     for error in failures:
         raise _unwritten(error)
+    if signal.SIGINT in signals:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _taking_signals(taken: list[int], stop: Callable[[], None]) -> Generator[None]:
+    """Have the first signal noted and `stop` called; the second leaves the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def take(number: int, _frame: FrameType | None) -> None:
+        if taken:
+            os._exit(130 if number == signal.SIGINT else 1)
+        taken.append(number)
+        loop.call_soon_threadsafe(stop)
+
+    # Not the event loop's own way, which a worker that holds up the loop would hold up, too.
+    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _drawing(*, person: bool) -> AbstractContextManager[None]:

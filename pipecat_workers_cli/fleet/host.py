@@ -6,18 +6,23 @@ worker hears the later one alone.
 """
 
 import asyncio
-import os
 import signal
-import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import msgspec
 from loguru import logger
 
 from pipecat_workers_cli.buses.network import LEASE, Claim
 from pipecat_workers_cli.buses.post import Post
+from pipecat_workers_cli.buses.presence import (
+    ANNOUNCE_EVERY,
+    HOST,
+    PRESENT_FOR,
+    HostRow,
+    own_name,
+    own_version,
+)
 from pipecat_workers_cli.call.assembly import build_worker
 from pipecat_workers_cli.call.placement import queue_of
 from pipecat_workers_cli.call.plan import Plan
@@ -30,37 +35,10 @@ from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import decode_offer
 
 RENEW_EVERY = 0.7  # seconds; three may fail before a lease of three seconds is over
-ANNOUNCE_EVERY = 1.0  # seconds
-PRESENT_FOR = 4.0  # seconds that a host is listed after it last said so
 LOOK_EVERY = 0.25  # seconds
 LAG_EVERY = 0.25  # seconds between measurements of the event loop's lag
 TRY_AGAIN = 0.5  # seconds after a failure
 MOVE_WITHIN = LEASE + 10.0  # seconds in which another host takes over what this one gives back
-PRESENCE = "host"
-
-
-class HostRow(msgspec.Struct, frozen=True):
-    """What a host says of itself, a row for each worker that it runs.
-
-    Attributes:
-        host: Machine and process.
-        recipe: The recipe's name.
-        worker: The worker's.
-        calls: How many it runs.
-        max_calls: How many it would.
-        state: `ready`, `full` or `draining`.
-        version: Of pmw.
-        hash: Of the recipe.
-    """
-
-    host: str
-    recipe: str
-    worker: str
-    calls: int
-    max_calls: int
-    state: str
-    version: str
-    hash: str
 
 
 @dataclass(slots=True)
@@ -103,7 +81,7 @@ class WorkerHost:
             tap: Sees the workers' buses.
             max_calls: How many of each worker to run at once.
         """
-        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self.name = own_name()
         self.recipe = plan.loaded.recipe.name
         self.providers = plan.told()
         self.max_calls = max_calls
@@ -125,9 +103,14 @@ class WorkerHost:
         return self._draining
 
     @property
+    def failure(self) -> str | None:
+        """Why the bus can't be reached now; None while it can."""
+        return self._post.failure
+
+    @property
     def deaf(self) -> bool:
         """Whether the bus can't be reached now."""
-        return self._post.failure is not None
+        return self.failure is not None
 
     def calls(self, worker: str) -> int:
         """Return for how many calls a worker runs here."""
@@ -277,7 +260,7 @@ class WorkerHost:
                 for row in self.rows():
                     name = f"{row.host}/{row.worker}"
                     body = msgspec.json.encode(row)
-                    await self._post.network.announce(PRESENCE, name, body, ttl=PRESENT_FOR)
+                    await self._post.network.announce(HOST, name, body, ttl=PRESENT_FOR)
             await asyncio.sleep(ANNOUNCE_EVERY)
 
     async def _measure_lag(self) -> None:
@@ -301,7 +284,7 @@ class WorkerHost:
             calls=calls,
             max_calls=self.max_calls,
             state=state,
-            version=version("pipecat-workers-cli"),
+            version=own_version(),
             hash=self._plan.loaded.hash,
         )
 
@@ -316,4 +299,4 @@ class WorkerHost:
             with suppress(PmwError, TimeoutError):
                 async with asyncio.timeout(1.0):
                     for row in self.rows():
-                        await self._post.network.take_leave(PRESENCE, f"{row.host}/{row.worker}")
+                        await self._post.network.take_leave(HOST, f"{row.host}/{row.worker}")

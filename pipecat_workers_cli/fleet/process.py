@@ -3,19 +3,24 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 from pipecat_workers_cli.buses.post import open_post
-from pipecat_workers_cli.buses.urls import SharedBus, open_network
+from pipecat_workers_cli.buses.urls import SharedBus, open_channel, open_network
 from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.fleet.health import serving_health
 from pipecat_workers_cli.fleet.host import WorkerHost
 from pipecat_workers_cli.session.socket import open_socket
 from pipecat_workers_cli.traffic.tap import Tap
 
-Beside = Callable[[WorkerHost, str | None], AbstractAsyncContextManager[None]]
+if TYPE_CHECKING:
+    from pipecat_workers_cli.fleet.stock_host import StockHost
+
+AnyHost: TypeAlias = "WorkerHost | StockHost"
+Beside = Callable[[AnyHost, str | None], AbstractAsyncContextManager[None]]
 """What runs while the host serves: a banner, a live table. Given the host and its name."""
 
 
@@ -47,20 +52,19 @@ async def serve_workers(
         PmwError: The bus can't be reached, or calls were still going on at the end.
     """
     stopping = _Stopping()
-    async with open_network(bus) as network, open_post(network) as post:
-        host = WorkerHost(plan, post, tap, max_calls=max_calls)
+    hosting = _open_host(plan, bus, tap, max_calls=max_calls, health_port=health_port)
+    async with hosting as host:
         running = asyncio.create_task(host.run(), name="worker host")
         running.add_done_callback(lambda _: stopping.asked.set())
         try:
             async with (
                 tap.collecting(),
-                serving_health(host, post, health_port),
                 open_socket(host, tap) as name,
                 beside(host, name),
             ):
                 await stopping.asked.wait()
                 clean = running.done() or await host.drain(within=drain_timeout)
-                cut_off = post.failure
+                cut_off = host.failure
         finally:
             running.cancel()
             await asyncio.wait({running})
@@ -73,6 +77,26 @@ async def serve_workers(
         what = f"calls went on after {drain_timeout:g} s of draining"
         raise PmwError(what, mend="give them longer: --drain-timeout S")
     return stopping.signal
+
+
+@asynccontextmanager
+async def _open_host(
+    plan: Plan, bus: SharedBus, tap: Tap, *, max_calls: int, health_port: int | None
+) -> AsyncGenerator[AnyHost]:
+    """Connect a host to its bus, and answer for it, while the block lasts; the block runs it."""
+    if bus.kind.stock:
+        if health_port is not None:
+            what = "a host for stock Pipecat has no health port"
+            raise ConfigurationError(what, mend="leave --health-port out, or use redis://")
+        from pipecat_workers_cli.fleet.stock_host import StockHost  # noqa: PLC0415  # brings redis-py
+
+        async with open_channel(bus) as channel:
+            yield StockHost(plan, channel, tap)
+    else:
+        async with open_network(bus) as network, open_post(network) as post:
+            host = WorkerHost(plan, post, tap, max_calls=max_calls)
+            async with serving_health(host, post, health_port):
+                yield host
 
 
 class _Stopping:

@@ -8,7 +8,7 @@ from loguru import logger
 from pipecat.transports.base_transport import BaseTransport
 
 from pipecat_workers_cli.call.audio import AudioRecorder
-from pipecat_workers_cli.call.placement import Distribution
+from pipecat_workers_cli.call.distribution import Distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import STOP_WITHIN, Call, open_call
 from pipecat_workers_cli.errors import ConfigurationError, PmwError

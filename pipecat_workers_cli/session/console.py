@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder
-from pipecat_workers_cli.call.placement import open_distribution
+from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call, open_call
 from pipecat_workers_cli.checks import State
@@ -66,7 +66,7 @@ async def run_console(
     async with (
         tap.collecting(),
         open_socket(host, tap) if attachable else nullcontext(),
-        open_distribution(bus) as distribution,
+        open_distribution(bus, tap) as distribution,
         open_call(
             plan,
             transport,

@@ -30,7 +30,7 @@ from pipecat.runner.utils import create_transport
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder, numbered
-from pipecat_workers_cli.call.placement import open_distribution
+from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import PmwError
@@ -259,7 +259,7 @@ class Serving:
         try:
             async with (
                 self._tap.collecting(),
-                open_distribution(self._bus) as self._calls.distribution,
+                open_distribution(self._bus, self._tap) as self._calls.distribution,
             ):
                 try:
                     yield
@@ -362,7 +362,7 @@ def serve(serving: Serving, *, beside: Beside) -> None:
     Raises:
         ConfigurationError: The bind or the origins aren't safe, or Pipecat's runner
             refuses its arguments.
-        PmwError: The port is taken.
+        PmwError: The port is taken, or the bus can't be reached.
         KeyboardInterrupt: SIGINT ended the session.
     """
     options = serving.options
@@ -379,11 +379,17 @@ def serve(serving: Serving, *, beside: Beside) -> None:
     app = runner.app
     add_page(app)
     lifespan = app.router.lifespan_context
+    failures: list[PmwError] = []
 
     @asynccontextmanager
     async def with_session(app: FastAPI) -> AsyncGenerator[None]:
-        async with lifespan(app), serving.lifespan(app, rules, beside):
-            yield
+        try:
+            async with lifespan(app), serving.lifespan(app, rules, beside):
+                yield
+        except PmwError as error:
+            failures.append(error)
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would show where
+            raise
 
     app.router.lifespan_context = with_session
     offers = Offers(serving.bot)
@@ -396,6 +402,8 @@ def serve(serving: Serving, *, beside: Beside) -> None:
         with redirect_stdout(io.StringIO()):  # the runner's banner and access log
             runner.main(parser)
     except SystemExit as stop:
+        if failures:
+            raise failures[0] from None
         if stop.code not in (0, None) and serving.signal is None:
             raise PmwError(
                 f"the web server did not start on port {options.port}", mend="see why with -v"

@@ -4,12 +4,10 @@ Nothing in a message names what is imported or made: its numbers choose among th
 table, and every value is checked before it gets to whoever works with it.
 """
 
-from collections import Counter
 from contextlib import suppress
 from typing import Any
 
 import msgspec
-from loguru import logger
 from pipecat.bus import BusFrameMessage, BusMessage
 from pipecat.frames.frames import (
     AggregatedTextFrame,
@@ -32,10 +30,8 @@ from pipecat_workers_cli.wire.shapes import (
     Envelope,
     Extra,
 )
+from pipecat_workers_cli.wire.staying import Staying
 from pipecat_workers_cli.wire.types import OF_EVERY_FRAME
-
-REFUSED_TYPES = 200  # counted by name; all that come after them are counted together
-OTHERS = "(others)"
 
 REFERS_TO_SEGMENT = (TTSTextFrame, AggregatedTextProgressFrame)
 """They name the frame whose words they are by its id."""
@@ -58,7 +54,7 @@ class Codec:
 
     def __init__(self) -> None:
         """Know nothing of the call yet."""
-        self.refused: Counter[str] = Counter()
+        self.refused = Staying()
         self._ids = Ids()
         self._probes = Probes()
 
@@ -73,13 +69,13 @@ class Codec:
         """
         shape = MESSAGE_SHAPES.get(type(message))
         if shape is None:
-            return self._stays(type(message))
+            return self.refused.note(type(message))
         values = list(shape.get(message))
         try:
             if isinstance(message, BusFrameMessage):
                 values[-1] = self._pack_frame(message.frame)
                 if values[-1] is None:
-                    return self._stays(type(message.frame))
+                    return self.refused.note(type(message.frame))
             data = _encode(Envelope(shape.struct(*shape.pack(values))))
         except (TypeError, ValueError, OverflowError) as error:
             why = f"a {shape.cls.__name__} with a wrong value: {type(error).__name__}"
@@ -172,16 +168,6 @@ class Codec:
         frame.pts = extra.pts
         frame.transport_source = extra.source
         frame.transport_destination = extra.destination
-
-    def _stays(self, type_: type) -> None:
-        name = type_.__name__
-        if name not in self.refused and len(self.refused) >= REFUSED_TYPES:
-            name = OTHERS
-        self.refused[name] += 1
-        if self.refused[name] == 1:
-            # Pipecat's own stay by design; who wrote another type may miss it elsewhere.
-            level = "DEBUG" if type_.__module__.startswith("pipecat.") else "WARNING"
-            logger.log(level, f"{name} stays in this process: it is not among what may cross")
 
 
 def _pack_metadata(metadata: dict[str, Any]) -> bytes | None:

@@ -87,8 +87,14 @@ class Extra(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fals
     destination: Name | None
 
 
-def _form(cls: type, name: str, special: Mapping[tuple[str, str], Form]) -> Form:
-    """Return how a field crosses."""
+def form_of(cls: type, name: str, special: Mapping[tuple[str, str], Form]) -> Form:
+    """Return how a field crosses.
+
+    Args:
+        cls: The class that has it.
+        name: The field's name.
+        special: Fields that don't cross as their annotation says.
+    """
     for ancestor in cls.__mro__:
         if (ancestor.__name__, name) in special:
             return special[ancestor.__name__, name]
@@ -113,7 +119,7 @@ def _shape(
         ahead: Names and types of what stands before the fields on the wire.
         taken_ahead: Attributes that `get` takes out before the fields.
     """
-    forms = {name: _form(row.cls, name, special) for name in names}
+    forms = {name: form_of(row.cls, name, special) for name in names}
     struct = msgspec.defstruct(
         row.cls.__name__,
         [*ahead, *((name, form.type) for name, form in forms.items())],

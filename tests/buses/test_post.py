@@ -182,6 +182,7 @@ async def test_nothing_is_kept_of_whoever_has_what_was_sent(join_post):
     assert not one._outboxes
 
 
+@on_redis
 async def test_a_process_that_lives_is_heard_and_one_that_died_is_not(join_post, server, channel):
     one, _ = await join_post()
     other, _ = await join_post()

@@ -28,6 +28,7 @@ def clean(monkeypatch: pytest.MonkeyPatch):
         (BusOptions(database_url=POSTGRES), {"PGMQ_CHANNEL": "calls"}, (POSTGRES, "calls")),
         (BusOptions(bus=POSTGRES), {"PMW_CHANNEL": "a", "PGMQ_CHANNEL": "b"}, (POSTGRES, "a")),
         (BusOptions(bus="redis", channel="c"), {"PMW_CHANNEL": "a"}, (None, "c")),
+        (BusOptions(bus="redis+pubsub://r"), {}, ("redis+pubsub://r", "pipecat:acme")),
     ],
 )
 def test_the_bus_is_chosen_by_what_was_typed_then_by_the_environment(
@@ -51,6 +52,7 @@ def test_the_bus_is_chosen_by_what_was_typed_then_by_the_environment(
         (BusOptions(bus="lokal://user:secret@host/0"), "'lokal'", "did you mean 'local'?"),
         (BusOptions(bus="//user:secret@host"), "no bus", "redis://"),
         (BusOptions(bus="redis", redis_url="redis://r"), "--bus and --redis-url", "leave"),
+        (BusOptions(redis_url="redis+pubsub://r"), "--redis-url names no such bus", "--bus"),
         (BusOptions(redis_url=POSTGRES), "--redis-url names no such bus", "--bus"),
         (BusOptions(bus="pgmq"), "$DATABASE_URL", "--database-url"),
         (BusOptions(bus="redis", channel="x" * 81), "80 characters", "--channel"),
@@ -67,3 +69,11 @@ def test_what_names_no_bus_is_refused_without_its_password(options, what, mend):
 def test_a_bus_is_shown_without_its_password_and_its_query():
     assert SharedBus(POSTGRES, "c").shown == "postgresql://pmw:***@db:5432/calls"
     assert SharedBus("redis://h:1/2?password=secret", "c").shown == "redis://h:1/2"
+
+
+def test_a_bus_of_stock_pipecats_carries_one_call_a_channel():
+    stock, ours = SharedBus("redis+pubsub://r", "c"), SharedBus("redis://r", "c")
+    assert stock.room(None, otherwise=20) == stock.room(1, otherwise=20) == 1
+    assert (ours.room(None, otherwise=20), ours.room(3, otherwise=20)) == (20, 3)
+    with pytest.raises(ConfigurationError, match="one call a channel"):
+        stock.room(2, otherwise=20)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipecat_workers_cli.call.placement import Distribution
+from pipecat_workers_cli.call.distribution import Distribution
 from pipecat_workers_cli.call.plan import plan_call
 from pipecat_workers_cli.call.run import Call, open_call
 from pipecat_workers_cli.options import Profile, ServiceOptions

@@ -57,6 +57,10 @@ class Process:
             env=env,
             cwd=cwd,
         )
+        self.follow()
+
+    def follow(self) -> None:
+        """Read what it prints."""
         self.out: list[str] = []
         self.err: list[str] = []
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -177,6 +181,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path / "valkey")
     server.start()
     yield server
+    server.thaw()
     server.stop()
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,9 +22,9 @@ Entry = dict[str, Any]
 class Talk(Process):
     """A main session whose caller speaks when told; its entries as they come."""
 
-    def __init__(self, words: list[str], *, env: dict[str, str], cwd: Path) -> None:
+    def __init__(self, words: list[str], **options: Any) -> None:
         self._read_to = 0
-        super().__init__(words, env=env, cwd=cwd, stdin=subprocess.PIPE)
+        super().__init__(words, stdin=subprocess.PIPE, **options)
 
     @property
     def entries(self) -> list[Entry]:
@@ -37,6 +37,10 @@ class Talk(Process):
         self.popen.stdin.flush()
         return time.monotonic()
 
+    def since_turn(self) -> list[Entry]:
+        """What was told since the latest turn."""
+        return self.entries[self._read_to :]
+
     def told(self, event: str, *, within: float = 20, **fields: object) -> Entry:
         """Wait for an entry, one that came since the latest turn."""
         found: list[Entry] = []
@@ -44,7 +48,7 @@ class Talk(Process):
         def seen() -> bool:
             found[:] = [
                 entry
-                for entry in self.entries[self._read_to :]
+                for entry in self.since_turn()
                 if entry["event"] == event and fields.items() <= entry.items()
             ]
             return bool(found)
@@ -70,14 +74,19 @@ class Fleet:
         server: The engine, one of `tests/buses/servers.py`.
         channel: Where they meet.
         hosts: Worker hosts, in the order in which they were started.
+        env: What names the bus and the channel to a process.
     """
 
-    def __init__(self, server: Any, *, env: dict[str, str], cwd: Path) -> None:
+    def __init__(
+        self, server: Any, *, env: dict[str, str], cwd: Path, inside: Sequence[str] = ()
+    ) -> None:
+        """Prepare; with `inside`, the words of a command that runs each process."""
         self.server = server
         self.channel = f"test_{uuid4().hex[:8]}"
         self.hosts: list[Process] = []
         self._cwd = cwd
-        self._env = {**env, "PMW_BUS": server.url, "PMW_CHANNEL": self.channel}
+        self.env = {**env, "PMW_BUS": server.url, "PMW_CHANNEL": self.channel}
+        self._inside = inside
         self._running: list[Process] = []
 
     def host(self, *words: str, recipe: str = "handoff") -> Process:
@@ -103,7 +112,7 @@ class Fleet:
         return self._start(Process, *words)
 
     def _start(self, kind: type, *words: str) -> Any:
-        process = kind(list(words), env=self._env, cwd=self._cwd)
+        process = kind(list(words), env=self.env, cwd=self._cwd, inside=self._inside)
         self._running.append(process)
         return process
 

@@ -13,8 +13,9 @@ from shutil import copy
 from typing import Any
 
 from pipecat_workers_cli.buses.urls import SharedBus
-from pipecat_workers_cli.call.placement import open_distribution
+from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.traffic.entry import Entry
+from pipecat_workers_cli.traffic.tap import Tap
 from tests.call.conftest import WordsCall, open_words_call
 from tests.e2e.conftest import Process
 from tests.e2e.fleet import Fleet, pid_of
@@ -61,7 +62,7 @@ class Shop(Fleet):
     async def callers(self, count: int, **more: Any) -> AsyncIterator[list["Caller"]]:
         """Hold calls in this process while the block lasts; none waits to be welcomed."""
         bus = SharedBus(self.server.url, self.channel)
-        async with open_distribution(bus) as distribution, AsyncExitStack() as calls:
+        async with open_distribution(bus, Tap()) as distribution, AsyncExitStack() as calls:
             recipe = str(self.folder / RECIPE)
             yield [
                 Caller(

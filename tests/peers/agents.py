@@ -1,0 +1,82 @@
+"""A stock process with a greeter and a support agent: `python -m tests.peers.agents URL CHANNEL`.
+
+It says `ready` once both are, and `over` when its session is.
+"""
+
+import asyncio
+
+from loguru import logger
+from pipecat.frames.frames import FunctionCallResultProperties
+from pipecat.services.llm_service import FunctionCallParams
+from pipecat.workers.llm import LLMWorker, LLMWorkerActivationArgs, tool
+from pipecat.workers.runner import WorkerRunner
+
+from tests.peers.acme import RuledLLM, open_bus
+
+FLUSH = 0.3  # seconds; a stock agent waits for nothing here, five of them twice by default
+QUIETLY = FunctionCallResultProperties(run_llm=False)
+BYE = (
+    "Thank you, goodbye!",
+    {"function_name": "end_conversation", "arguments": {"reason": "goodbye"}},
+)
+GREETER = {
+    "Speak first": ("Welcome to the stock Acme Corp! We sell kits and paint.", None),
+    "kit": ("", {"function_name": "transfer_to_support", "arguments": {"reason": "asks for kits"}}),
+    "bye": BYE,
+}
+SUPPORT = {
+    "asks for kits": ("This is stock support: the kit is $199.", None),
+    "boots": ("Boots are $299.", None),
+    "bye": BYE,
+}
+
+
+class StockAgent(LLMWorker):
+    """Has the call while it is active."""
+
+    def __init__(self, name: str, rules: dict) -> None:
+        super().__init__(name, llm=RuledLLM(rules), bridged=())
+
+    async def flush_pipeline(self, timeout: float = FLUSH) -> bool:  # noqa: ASYNC109
+        return await super().flush_pipeline(FLUSH)
+
+    @tool
+    async def transfer_to_support(self, params: FunctionCallParams, reason: str) -> None:
+        """Hand the call to support.
+
+        Args:
+            params: The function call.
+            reason: Why.
+        """
+        await params.result_callback({"transferred": True}, properties=QUIETLY)
+        cue = {"role": "developer", "content": f"The caller {reason}."}
+        args = LLMWorkerActivationArgs(messages=[cue])
+        await self.activate_worker("support", args=args, deactivate_self=True)
+
+    @tool
+    async def end_conversation(self, params: FunctionCallParams, reason: str) -> None:
+        """End the call.
+
+        Args:
+            params: The function call.
+            reason: Why.
+        """
+        await params.result_callback({"ended": True}, properties=QUIETLY)
+        await self.end(reason=reason)
+
+
+async def main() -> None:
+    runner = WorkerRunner(bus=open_bus(), handle_sigint=False, handle_sigterm=True)
+    await runner.add_workers(StockAgent("greeter", GREETER), StockAgent("support", SUPPORT))
+
+    @runner.event_handler("on_ready")
+    async def on_ready(_runner: WorkerRunner) -> None:
+        print("ready", flush=True)
+
+    await runner.run()
+    print("over", flush=True)
+
+
+if __name__ == "__main__":
+    logger.remove()
+    asyncio.run(main())
