@@ -168,7 +168,9 @@ async def open_ours(engine: str, url: str) -> AsyncGenerator[Way]:
         open_post(network) as post,
         other_process("--ours", engine, url, post.address) as address,
     ):
-        bus = HubBus("benchmark", post, main="asker", on_notice=lambda *_: None)
+        bus = HubBus(
+            "benchmark", post, main="asker", on_notice=lambda *_: None, on_end=lambda _: None
+        )
         asker = Asker("asker")
         with post.taking("benchmark", ["listener"], bus.take), post.keeping(address):
             async with running([asker], bus):

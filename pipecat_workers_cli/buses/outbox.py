@@ -70,6 +70,11 @@ class Outbox:
         """Return how many letters have not arrived."""
         return len(self._waiting) + (self.letters if self._parcel is not None else 0)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits, without the parcel that is under way."""
+        return self._bytes
+
     def add(self, letter: Letter, *, audio: bool) -> Dropped:
         """Queue a letter; beyond the bound the oldest audio is dropped, else this letter."""
         sound = others = 0

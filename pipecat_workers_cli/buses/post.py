@@ -139,6 +139,11 @@ class Post:
             return False
         return True
 
+    def backlog(self, to: str) -> int:
+        """Return how many bytes wait for an inbox, without what is on its way there."""
+        outbox = self._outboxes.get(to)
+        return outbox.waiting_bytes if outbox else 0
+
     async def flush(self) -> None:
         """Wait until the engine has all that was queued, if that takes no more than a moment."""
         if self.failure is None:

@@ -50,8 +50,8 @@ class Listing:
     Attributes:
         sessions: This user's on this machine.
         bus: Where else was looked; None is nowhere.
-        present: Who is there; None if the bus can't be reached.
-        failure: Why it can't.
+        present: Who is there; None if that can't be told.
+        failure: Why the bus can't be reached.
     """
 
     sessions: "Sequence[Status]"
@@ -114,8 +114,8 @@ def take(bus: "SharedBus | None") -> Listing:
     from pipecat_workers_cli.session.attached import statuses
 
     sessions = statuses()
-    if bus is None:
-        return Listing(sessions)
+    if bus is None or bus.kind.stock:
+        return Listing(sessions, bus)
     import asyncio
 
     from pipecat_workers_cli.buses.presence import look_at
@@ -187,6 +187,8 @@ def _notes(found: Listing) -> Iterator[str]:
         from pipecat_workers_cli.session.attached import START
 
         yield f"no session is running; {START}"
+    if found.bus is not None and found.bus.kind.stock:
+        yield "stock Pipecat's processes don't tell who is there"
     present = found.present
     if present is None:
         return

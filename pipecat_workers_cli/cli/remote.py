@@ -1,18 +1,24 @@
-"""The live table of a session in another process, drawn here from what it tells of itself."""
+"""The live table of sessions in other processes, drawn here from what they tell of themselves."""
 
 import asyncio
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from typing import TypeVar
 
 import msgspec
 
+from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.cli.sheet import Header
 from pipecat_workers_cli.cli.table import run_table
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.session.attached import Attachment, attached, find_session
+from pipecat_workers_cli.session.bus_attached import watching
 from pipecat_workers_cli.session.messages import (
+    AnyReply,
     AskStatus,
     Done,
     Remember,
@@ -22,9 +28,13 @@ from pipecat_workers_cli.session.messages import (
     Watch,
 )
 from pipecat_workers_cli.traffic.entry import Entry
+from pipecat_workers_cli.traffic.merge import merged
 from pipecat_workers_cli.traffic.snapshot import Snapshot
 
 REMEMBERED_WITHIN = 10.0  # seconds for what a session remembers; some 15 MB at most
+GONE_AFTER = 3.0  # seconds without a summary of a session on a bus; four a second are sent
+RECENT = 200  # entries, as many as one session's summary has
+REMEMBERED = 50_000  # entries of all sessions on a bus; some 30 MB
 FIRST_WITHIN = 5.0  # seconds until a session that lives has shown what it does
 
 
@@ -65,13 +75,7 @@ class _Remote:
         return self._latest
 
     def subscribe(self, callback: Callable[[Entry], None]) -> Callable[[], None]:
-        ticket = object()
-        self._on_news[ticket] = callback
-
-        def unsubscribe() -> None:
-            self._on_news.pop(ticket, None)
-
-        return unsubscribe
+        return _listening(self._on_news, callback)
 
     def watch(self, callback: Callable[[Sequence[Entry]], None]) -> Callable[[], None]:
         over = threading.Event()
@@ -150,3 +154,100 @@ async def _run_table(
             await showing
     if remote.error is not None:
         raise remote.error
+
+
+class _Channel:
+    """What all sessions on a bus tell of themselves, as if they were one."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[float, Seen, Snapshot]] = {}
+        self._recent: deque[Entry] = deque(maxlen=RECENT)
+        self._past: deque[Entry] = deque(maxlen=REMEMBERED)
+        self._on_news: dict[object, Callable[[Entry], None]] = {}
+        self._watchers: dict[object, Callable[[Sequence[Entry]], None]] = {}
+        self._decode = msgspec.json.Decoder(Snapshot).decode
+
+    @property
+    def lag(self) -> float:
+        """How late the latest of their event loops is, in seconds."""
+        return max((seen.lag for _, seen, _ in self._living()), default=0.0)
+
+    def hear(self, session: str, reply: AnyReply) -> None:
+        if isinstance(reply, Seen):
+            with suppress(msgspec.MsgspecError):  # of another version
+                self._told[session] = (time.monotonic(), reply, self._decode(reply.snapshot))
+        elif isinstance(reply, Told):
+            entry = reply.entry
+            self._past.append(entry)
+            for watch in tuple(self._watchers.values()):
+                watch([entry])
+            if entry.told:
+                self._recent.append(entry)
+                for callback in tuple(self._on_news.values()):
+                    callback(entry)
+
+    def _living(self) -> list[tuple[float, Seen, Snapshot]]:
+        now = time.monotonic()
+        self._told = {k: told for k, told in self._told.items() if now - told[0] < GONE_AFTER}
+        return list(self._told.values())
+
+    def snapshot(self) -> Snapshot:
+        return merged([snapshot for _, _, snapshot in self._living()], recent=self._recent)
+
+    def subscribe(self, callback: Callable[[Entry], None]) -> Callable[[], None]:
+        return _listening(self._on_news, callback)
+
+    def watch(self, callback: Callable[[Sequence[Entry]], None]) -> Callable[[], None]:
+        return _listening(self._watchers, callback)
+
+    def remembered(self) -> Iterator[Entry]:
+        return iter(tuple(self._past))
+
+
+_Callback = TypeVar("_Callback")
+
+
+def _listening(listeners: dict[object, _Callback], callback: _Callback) -> Callable[[], None]:
+    ticket = object()
+    listeners[ticket] = callback
+
+    def leave() -> None:
+        listeners.pop(ticket, None)
+
+    return leave
+
+
+def show_bus_table(terminal: Terminal, bus: SharedBus, seconds: float | None) -> None:
+    """Draw the table of all sessions on a bus on this terminal; blocks.
+
+    Args:
+        terminal: Where to draw, on stderr.
+        bus: Which engine, which channel.
+        seconds: After which it ends; None leaves that to `q`.
+
+    Raises:
+        PmwError: The bus can't be reached.
+    """
+    asyncio.run(_run_bus_table(terminal, bus, seconds))
+
+
+async def _run_bus_table(terminal: Terminal, bus: SharedBus, seconds: float | None) -> None:
+    channel = _Channel()
+    header = Header(
+        recipe=f"{bus.channel} at {bus.shown}",
+        address=None,
+        providers="",
+        ending="q ends watching",
+        max_calls=None,
+    )
+    async with watching(bus, Watch(snapshots=True), channel.hear):
+        showing = run_table(
+            channel,
+            header=lambda: header,
+            console=terminal.console(stderr=True),
+            stop=asyncio.Event(),
+            event_loop_lag=lambda: channel.lag,
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await showing

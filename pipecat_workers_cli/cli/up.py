@@ -23,7 +23,7 @@ NOT_HANDED_ON = (
     *("recipe", "postgres", "say", "say_file"),
     *("quiet", "verbose", "log_level", "log_file", "env_file"),
 )
-DRAIN = 3  # seconds; their calls end with the main worker's process, which ends first
+DRAIN = 2  # seconds; their calls end with the main worker, which ends first
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
 
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipecat_workers_cli.cli.arguments import Json, takes_log_options
+from pipecat_workers_cli.cli.arguments import (
+    Bus,
+    Channel,
+    DatabaseUrl,
+    Json,
+    RedisUrl,
+    takes_log_options,
+)
 from pipecat_workers_cli.cli.choice import (
     Choice,
     CountOption,
@@ -21,9 +28,12 @@ from pipecat_workers_cli.cli.choice import (
 from pipecat_workers_cli.cli.sessions import SessionOption
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.options import BusOptions
 
 if TYPE_CHECKING:
+    from pipecat_workers_cli.buses.urls import SharedBus
     from pipecat_workers_cli.session.attached import Attachment
+    from pipecat_workers_cli.session.messages import AnyReply
     from pipecat_workers_cli.traffic.entry import Entry
     from pipecat_workers_cli.traffic.record import Recorder
 
@@ -40,6 +50,10 @@ class View(StrEnum):
 def watch(
     context: typer.Context,
     session: SessionOption = None,
+    bus: Bus = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+    channel: Channel = None,
     output: Annotated[
         View | None,
         typer.Option("--output", "-o", help="How.", show_default="table on a terminal, else lines"),
@@ -50,11 +64,12 @@ def watch(
     span: SpanOption = None,
     until: UntilOption = None,
 ) -> None:
-    """Show what the workers of a session say to each other; `-- python bot.py` of any bot."""
+    """Show what workers say to each other: in a session, on a bus, or in `-- python bot.py`."""
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.session.attached import attached, find_session
 
     terminal = Terminal.of(context)
+    shared = _shared_bus(terminal, BusOptions(bus, redis_url, database_url, channel), session)
     choice, seconds = Choice(expression, count, until), read_span(span)
     chooses = (expression, count, until) != (None, None, None)
     view = View.JSON if as_json else output
@@ -68,9 +83,22 @@ def watch(
             mend="-o lines for --filter, --count, --until and other programs",
         )
     if program:
-        if session is not None:
-            raise ConfigurationError("a program after '--' is no session", mend="leave -s out")
+        if session is not None or shared is not None:
+            raise ConfigurationError(
+                "a program after '--' is watched by itself", mend="leave -s and --bus out"
+            )
         raise typer.Exit(_watch_program(terminal, program, view, choice, seconds))
+    if shared is not None:
+        if view is View.TABLE:
+            log_file = terminal.log_file or terminal.log_beside_table("watch")
+            terminal.say(f"logs: {log_file}")
+            set_up_logs(terminal.log_level, log_file)
+            from pipecat_workers_cli.cli.remote import show_bus_table
+
+            show_bus_table(terminal, shared, seconds)
+            return
+        _follow_bus(terminal, shared, seconds, choice, lambda entry: _write(entry, view))
+        raise typer.Exit(0 if choice.met else 1)
     with attached(find_session(session)) as attachment:
         if view is View.TABLE:
             set_up_logs(terminal.log_level, terminal.log_file)  # Pipecat greets as it is imported
@@ -90,6 +118,10 @@ def record(
         Path, typer.Argument(metavar="FILE", help="JSON lines; .gz or .zst packs them.")
     ],
     session: SessionOption = None,
+    bus: Bus = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+    channel: Channel = None,
     so_far: Annotated[
         bool,
         typer.Option("--so-far", help="The last ten minutes, instead of what comes."),
@@ -99,12 +131,17 @@ def record(
     span: SpanOption = None,
     until: UntilOption = None,
 ) -> None:
-    """Record a running session, or save what it remembers."""
+    """Record a running session or a bus, or save what a session remembers."""
     from pipecat_workers_cli.session.attached import attached, find_session
     from pipecat_workers_cli.traffic.record import open_recording
 
     terminal = Terminal.of(context)
+    shared = _shared_bus(terminal, BusOptions(bus, redis_url, database_url, channel), session)
     choice, seconds = Choice(expression, count, until), read_span(span)
+    if so_far and shared is not None:
+        raise ConfigurationError(
+            "a session remembers what was, a bus doesn't", mend="-s NAME for --so-far"
+        )
     if so_far and (count, span, until) != (None, None, None):
         raise ConfigurationError(
             "--so-far saves what was, whose end is now", mend="leave out --count, --for and --until"
@@ -118,18 +155,44 @@ def record(
         if recorder.failure is not None:
             raise _full(file, recorder)
 
-    with attached(find_session(session)) as attachment, open_recording(file) as recorder:
-        if so_far:
-            _remember(attachment, choice, keep)
-        else:
-            terminal.say(f"recording session '{attachment.name}'; Ctrl-C ends it")
-            with suppress(KeyboardInterrupt):
-                _follow(terminal, attachment, seconds, choice, keep)
+    if shared is not None:
+        with open_recording(file) as recorder, suppress(KeyboardInterrupt):
+            _follow_bus(terminal, shared, seconds, choice, keep)
+    else:
+        with attached(find_session(session)) as attachment, open_recording(file) as recorder:
+            if so_far:
+                _remember(attachment, choice, keep)
+            else:
+                terminal.say(f"recording session '{attachment.name}'; Ctrl-C ends it")
+                with suppress(KeyboardInterrupt):
+                    _follow(terminal, attachment, seconds, choice, keep)
     if recorder.failure is not None:
         raise _full(file, recorder)
     terminal.say(f"{saved} entries in {file}")
     if not choice.met:
         raise typer.Exit(1)
+
+
+def _shared_bus(terminal: Terminal, options: BusOptions, session: str | None) -> "SharedBus | None":
+    """Return the bus that was typed; None means a session of this machine.
+
+    Raises:
+        ConfigurationError: A session was typed as well, or the bus is wrong or not shared.
+    """
+    if options == BusOptions():
+        return None
+    if session is not None:
+        raise ConfigurationError("a session and a bus are two places", mend="leave -s or --bus out")
+    from pipecat_workers_cli.settings import load_env
+
+    load_env(terminal.env_file)
+    from pipecat_workers_cli.buses.urls import choose_bus
+
+    if (chosen := choose_bus(options)) is None:
+        raise ConfigurationError(
+            "a local bus is inside a session", mend="-s NAME, or --bus with a URL"
+        )
+    return chosen
 
 
 def _full(file: Path, recorder: "Recorder") -> PmwError:
@@ -157,6 +220,48 @@ def _follow(
                 terminal.say(f"session '{attachment.name}' has ended")
                 return
         raise attachment.gone()
+
+
+def _follow_bus(
+    terminal: Terminal,
+    bus: "SharedBus",
+    seconds: float | None,
+    choice: Choice,
+    take: "Callable[[Entry], None]",
+) -> None:
+    """Take the wanted entries of all sessions on a bus as they come, until it is enough."""
+    import asyncio
+
+    from pipecat_workers_cli.logs import set_up_logs
+    from pipecat_workers_cli.session.bus_attached import watching
+    from pipecat_workers_cli.session.messages import Told, Watch
+
+    set_up_logs(terminal.log_level, terminal.log_file)  # the bus may be away for a while
+    failures: list[Exception] = []
+
+    async def follow() -> None:
+        enough = asyncio.Event()
+
+        def hear(_session: str, reply: "AnyReply") -> None:
+            if enough.is_set() or not isinstance(reply, Told):
+                return
+            try:
+                if choice.takes(reply.entry):
+                    take(reply.entry)
+                if choice.enough(reply.entry):
+                    enough.set()
+            except Exception as error:  # a full disk, or nobody reads stdout any more
+                failures.append(error)
+                enough.set()
+
+        async with watching(bus, Watch(), hear):
+            terminal.say(f"watching {bus.told}; Ctrl-C ends it")
+            with suppress(TimeoutError):  # --for is over
+                await asyncio.wait_for(enough.wait(), seconds)
+
+    asyncio.run(follow())
+    for failure in failures:
+        raise failure
 
 
 def _remember(attachment: "Attachment", choice: Choice, take: "Callable[[Entry], None]") -> None:

@@ -26,7 +26,7 @@ ENGINE = "pipecat_workers_cli.fleet.engine"
 START_WITHIN = 60.0  # seconds until all are ready; a cold start on a slow disk takes ten
 LOOK_EVERY = 0.1  # seconds
 MAIN_WITHIN = 6.0  # seconds to end; a session takes 4.8 at most
-HOSTS_WITHIN = 6.0  # seconds; with the main worker their calls are over
+HOSTS_WITHIN = 3.0  # seconds; their calls ended with the main worker, unless that was killed
 ENGINE_WITHIN = 7.0  # seconds; its server is given 5
 
 

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder
-from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call, open_call
 from pipecat_workers_cli.checks import State
@@ -17,6 +16,7 @@ from pipecat_workers_cli.services.offline import load_models, spelled_out
 from pipecat_workers_cli.services.provider_checks import check
 from pipecat_workers_cli.services.providers import Choice, Role
 from pipecat_workers_cli.services.voices import find_voice
+from pipecat_workers_cli.session.bus_watchers import connected
 from pipecat_workers_cli.session.calls import choose
 from pipecat_workers_cli.session.socket import open_socket
 from pipecat_workers_cli.traffic.tap import Tap
@@ -66,7 +66,7 @@ async def run_console(
     async with (
         tap.collecting(),
         open_socket(host, tap) if attachable else nullcontext(),
-        open_distribution(bus, tap) as distribution,
+        connected(bus, tap, lambda: host.lag) as distribution,
         open_call(
             plan,
             transport,

@@ -30,13 +30,13 @@ from pipecat.runner.utils import create_transport
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder, numbered
-from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import ServeOptions
 from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.services.providers import Choice
+from pipecat_workers_cli.session.bus_watchers import connected
 from pipecat_workers_cli.session.calls import Calls
 from pipecat_workers_cli.session.client import keep_client_informed
 from pipecat_workers_cli.session.current import CurrentPlan
@@ -259,7 +259,7 @@ class Serving:
         try:
             async with (
                 self._tap.collecting(),
-                open_distribution(self._bus, self._tap) as self._calls.distribution,
+                connected(self._bus, self._tap, lambda: self.lag) as self._calls.distribution,
             ):
                 try:
                     yield

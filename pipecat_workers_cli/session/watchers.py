@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Protocol
 
 import msgspec
 
 from pipecat_workers_cli.session.messages import Seen, Told, Watch
-from pipecat_workers_cli.session.outlet import Outlet, encode, encode_line
+from pipecat_workers_cli.session.outlet import encode, encode_line
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
 
@@ -23,6 +24,19 @@ ENTRIES = 10_000  # kept until they are written; what comes faster is counted
 BATCH = 131_072  # bytes at once, some thousand entries; the rest waits for the next writing
 UNSAYABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What JSON has no sign for: a model may give a tool half a surrogate pair."""
+
+
+class Outlet(Protocol):
+    """The way to one watcher; never waited for."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits for the watcher."""
+        ...
+
+    def write(self, lines: bytes) -> None:
+        """Write whole lines, keep them for later, or give something up."""
+        ...
 
 
 class Watchers:

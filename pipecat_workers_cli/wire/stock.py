@@ -13,15 +13,14 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from pipecat.bus import BusFrameMessage, BusMessage
 from pipecat.frames.frames import (
-    AggregatedTextProgressFrame,
     Frame,
     PipelineFlushFrame,
     ServiceUpdateSettingsFrame,
-    TTSTextFrame,
 )
 
 from pipecat_workers_cli.wire import plain
 from pipecat_workers_cli.wire.flush import Probes
+from pipecat_workers_cli.wire.format import REFERS_TO_SEGMENT
 from pipecat_workers_cli.wire.ids import BorrowedIds
 from pipecat_workers_cli.wire.limits import MESSAGE_BYTES, NAME, Refused
 from pipecat_workers_cli.wire.reading import BusReadingMessage
@@ -35,9 +34,6 @@ OURS_ALONE = (BusReadingMessage,)
 
 STAY = dict.fromkeys(("event", "exception", "processor", "service"))
 """Fields of frames that can't be written, and are missed by nobody."""
-
-REFERS_TO_SEGMENT = (TTSTextFrame, AggregatedTextProgressFrame)
-"""They name the frame whose words they are by its id."""
 
 MESSAGE_SHAPES: Mapping[str, StockShape] = {
     type_name(row.cls): StockShape(row.cls, (*OF_EVERY_MESSAGE, *row.fields))

@@ -16,7 +16,14 @@ from pipecat.services.settings import LLMSettings, TTSSettings
 from pipecat.utils.errors import ErrorCategory
 
 from pipecat_workers_cli.wire.fields import FORMS, OF_ONE_FIELD
-from pipecat_workers_cli.wire.limits import AUDIO_BYTES, FUNCTION_CALLS, METRICS, WORKERS, Refused
+from pipecat_workers_cli.wire.limits import (
+    AUDIO_BYTES,
+    CONTAINERS,
+    FUNCTION_CALLS,
+    METRICS,
+    WORKERS,
+    Refused,
+)
 from pipecat_workers_cli.wire.shapes import form_of
 from pipecat_workers_cli.wire.stock_values import read
 
@@ -73,7 +80,7 @@ CHECKS: Mapping[str, Check] = {
     "list[WorkerRegistryEntry]": _each(WorkerRegistryEntry, most=WORKERS),
     "list[MetricsData]": _metrics,
     "LLMContext": _only(LLMContext),
-    "list[LLMContextMessage]": _each(dict, LLMSpecificMessage, most=100_000),
+    "list[LLMContextMessage]": _each(dict, LLMSpecificMessage, most=CONTAINERS),
     "list[FunctionSchema | DirectFunction] | ToolsSchema | NotGiven": _tools,
     "Literal['none', 'auto', 'required'] | dict": _only(str, dict),
     "Sequence[FunctionCallFromLLM]": _each(FunctionCallFromLLM, most=FUNCTION_CALLS),

@@ -89,7 +89,7 @@ async def line(server, channel):
             )
             for _ in range(2)
         ]
-        hub = HubBus(CALL, here, main=MAIN, on_notice=lambda *_: None)
+        hub = HubBus(CALL, here, main=MAIN, on_notice=lambda *_: None, on_end=lambda _: None)
         seat = Seat(here.address, EPOCH)
         spoke = SpokeBus(CALL, there, worker=WORKER, hub=seat, on_notice=lambda *_: None)
         line = Line(hub, spoke)

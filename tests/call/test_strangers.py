@@ -19,11 +19,13 @@ from pipecat.bus.serializers import JSONMessageSerializer
 from pipecat.workers.base_worker import BaseWorker
 from redis.asyncio import Redis
 
-from pipecat_workers_cli.buses.urls import SharedBus
+from pipecat_workers_cli.buses.urls import SharedBus, open_channel
+from pipecat_workers_cli.call import strangers
 from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.call.plan import plan_call
 from pipecat_workers_cli.call.run import open_call, running
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.fleet.stock_host import StockHost
 from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import ConsoleTransport
@@ -50,7 +52,7 @@ def shared(server):
 
 @pytest.fixture
 async def distribution(shared):
-    async with open_distribution(shared) as distribution:
+    async with open_distribution(shared, Tap()) as distribution:
         yield distribution
 
 
@@ -152,7 +154,10 @@ async def test_only_a_worker_of_the_call_may_end_it(server, shared, distribution
         assert call.call.reason == "enough"
 
 
-async def test_who_is_not_there_is_told_with_the_command_that_mends_it(shared, distribution):
+async def test_who_is_not_there_is_told_with_the_command_that_mends_it(
+    shared, distribution, monkeypatch
+):
+    monkeypatch.setattr(strangers, "NOBODY_AFTER", 0.2)
     async with our_call(distribution) as call:
         missing = await call.until("error", worker="support")
         assert "nobody hosts support" in missing.text
@@ -164,3 +169,28 @@ async def test_there_is_one_call_at_a_time(server, shared, distribution):
         with pytest.raises(PmwError, match="already"):
             async with our_call(distribution):
                 pass
+
+
+@asynccontextmanager
+async def hosted(shared):
+    """Host the shipped handoff's agents as `pmw worker` does on such a bus."""
+    plan = plan_call(load_recipe("handoff"), OFFLINE, speech=False)
+    async with open_channel(shared) as channel:
+        hosting = asyncio.create_task(StockHost(plan, channel, Tap()).run())
+        try:
+            yield
+        finally:
+            hosting.cancel()
+            await asyncio.wait({hosting})
+
+
+async def test_a_call_outlives_a_restart_of_the_server(server, shared, distribution):
+    async with hosted(shared), our_call(distribution) as call:
+        await call.opened()
+        await asyncio.to_thread(server.stop)
+        asked = asyncio.create_task(call.say("How much is the tornado kit?"))
+        await asyncio.to_thread(server.start, empty=True)
+        began = time.monotonic()
+        answers = [entry for entry in await asked if entry.event == "bot"]
+        assert time.monotonic() - began < 5
+        assert [entry.worker for entry in answers] == ["support"]

@@ -58,7 +58,7 @@ def test_help_groups_the_commands_by_panel(run: Run, words: tuple[str, ...]) -> 
     for panel, commands in {
         "Patterns": ("handoff", "debate", "code", "sensor"),
         "Recipes": ("run", "eval", "recipe"),
-        "Distributed": ("worker",),
+        "Distributed": ("worker", "up"),
         "Sessions": ("ps", "say", "stop"),
         "Traffic": ("bus",),
         "Tools": ("doctor", "completions"),
@@ -85,6 +85,8 @@ def test_a_group_alone_shows_its_help(run: Run, group: str) -> None:
         "run",
         "eval",
         "recipe",
+        "worker",
+        "up",
         "ps",
         "say",
         "stop",

@@ -96,6 +96,12 @@ def test_a_channel_with_nobody_says_how_to_begin(valkey):
     assert listed.stderr == "no host and no call is there; start a host: pmw worker NAME\n"
 
 
+def test_stock_peers_are_not_asked_who_is_there():
+    listed = ps("--bus", "redis+pubsub://localhost:1")
+    assert listed.returncode == 0
+    assert listed.stderr == "stock Pipecat's processes don't tell who is there\n"
+
+
 def test_own_sessions_are_listed_though_the_bus_is_dead(free_port):
     listed = ps("--bus", f"redis://:secret-word@localhost:{free_port}")
     assert listed.returncode == 1
