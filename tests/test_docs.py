@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pipecat_workers_cli.recipe.load import load_recipe
-from tests.buses.conftest import servers as servers
+from tests.buses import conftest as buses
 from tests.buses.servers import Server
 from tests.installing import CHECKOUT
 
@@ -26,6 +26,7 @@ LINK = re.compile(r"\]\((?!https?:|#)(?P<path>[^)#\s]+)")
 PAGES = sorted(path for path in (CHECKOUT / "docs").glob("*.md"))
 PROGRAMS = Path(sys.executable).parent
 REDIS = "redis://localhost:6379"
+servers = buses.servers
 
 pytestmark = pytest.mark.timeout(120)
 
