@@ -71,7 +71,7 @@ async def open_words_call(
     """
     plan = plan_call(load_recipe(recipe, sets=sets), OFFLINE, speech=False)
     if distribution is not None:
-        plan = plan.main_alone(at=distribution.bus.shown)
+        plan = plan.main_alone(at="an engine")
     tap, entries, transport = Tap(), [], ConsoleTransport()
     tap.subscribe(entries.append)
     if everything is not None:
