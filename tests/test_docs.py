@@ -2,25 +2,31 @@
 
 A fence's words after its language say what it is for: ```toml NAME and ```python NAME are files
 of the page's folder, or parts of files of the checkout where NAME stands there; ```sh run is
-run in that folder, and ```text output is all that it prints, … standing for anything.
+run in that folder, and ```text output is all that it prints, … standing for anything. What is
+```sh terminal runs beside the rest until the page ends. A server that a page speaks of is there.
 """
 
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pipecat_workers_cli.recipe.load import load_recipe
+from tests.buses import conftest as buses
+from tests.buses.servers import Server
 from tests.installing import CHECKOUT
 
 FENCE = re.compile(r"^```(?P<words>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)(?P<path>[^)#\s]+)")
 PAGES = sorted(path for path in (CHECKOUT / "docs").glob("*.md"))
 PROGRAMS = Path(sys.executable).parent
+REDIS = "redis://localhost:6379"
+servers = buses.servers
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -42,27 +48,72 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-def shell(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    program = text.replace("uv run pmw", "pmw")
-    environment = {**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", program],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+class Reader:
+    """Somebody who does in a shell what a page says, one server of each kind at hand."""
+
+    def __init__(self, folder: Path, start: Callable[[str], Server]) -> None:
+        self._folder = folder
+        self._start = start
+        self._environment = {**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+        self._beside: list[subprocess.Popen[str]] = []
+
+    def run(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Run a block to its end."""
+        return subprocess.run(
+            self._words(text),
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def run_beside(self, text: str) -> None:
+        """Run a block for as long as the page is read; it serves when it says how it ends."""
+        program = subprocess.Popen(
+            self._words(f"exec {text}"),
+            cwd=self._folder,
+            env=self._environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._beside.append(program)
+        assert program.stderr is not None
+        assert any("Ctrl-C" in line for line in program.stderr)
+
+    def _words(self, text: str) -> list[str]:
+        if REDIS in text:
+            text = text.replace(REDIS, self._start("redis").url)
+        if "$DATABASE_URL" in text:
+            self._environment["DATABASE_URL"] = self._start("pgmq").url
+        return ["bash", "-euo", "pipefail", "-c", text.replace("uv run pmw", "pmw")]
+
+    def leave(self) -> None:
+        """End what runs beside."""
+        for program in self._beside:
+            program.terminate()
+        for program in self._beside:
+            program.communicate(timeout=20)
+            assert program.returncode == 0
+
+
+@pytest.fixture
+def reader(tmp_path: Path, servers: Callable[[str], Server]) -> Iterator[Reader]:
+    reader = Reader(tmp_path, servers)
+    yield reader
+    reader.leave()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [*PAGES, CHECKOUT / "README.md"], ids=lambda page: page.stem)
-def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_a_page_does_what_it_says(page: Path, tmp_path: Path, reader: Reader) -> None:
     said = None
     for block in blocks(page):
-        if block.purpose == "run":
-            done = shell(block.text, tmp_path)
+        if block.purpose == "terminal":
+            reader.run_beside(block.text)
+        elif block.purpose == "run":
+            done = reader.run(block.text)
             assert done.returncode == 0, done.stderr
             said = done.stdout
         elif block.purpose == "output":

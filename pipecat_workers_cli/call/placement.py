@@ -40,6 +40,7 @@ SAY_AGAIN = 20.0  # seconds between two apologies
 OFFER_AGAIN = (LEASE + 3.0, 30.0)  # seconds of silence after which, and at most; doubled each time
 SWITCH_WITHIN = 8.0  # seconds that an answer under way may take before another host goes on
 REST = 2.0  # seconds from a worker's joining to its next offer; one that can't run would spin
+SAID_WITHIN = 20.0  # seconds; a goodbye is a sentence or two
 TIDY_WITHIN = 1.0  # seconds for the engine to take offers back at a call's end
 
 WAIT = "One moment, please."
@@ -314,7 +315,9 @@ class Placement:
         """
         if isinstance(self._main, BridgingMain):
             self._main.bridge.end()
-        await self._main.flush_pipeline()
+        with suppress(TimeoutError):  # while the caller makes sounds, it never gives up itself
+            async with asyncio.timeout(SAID_WITHIN):
+                await self._main.flush_pipeline()
         self.bus.on_message_received(message)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

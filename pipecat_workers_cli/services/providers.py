@@ -252,8 +252,11 @@ def build_tts(choice: Choice, voice: str | None) -> "TTSService":
 
 
 def calls_at_once(choices: Iterable[Choice]) -> int:
-    """Return how many calls at once one process bears: what the slowest of `choices` does."""
-    return min((provider(choice).calls for choice in choices), default=1)
+    """Return how many calls at once one process bears: what the slowest of `choices` does.
+
+    A process without any, such as a host of workers that don't think, is bound by words alone.
+    """
+    return min((provider(choice).calls for choice in choices), default=IN_WORDS)
 
 
 def _named(role: Role, use: str, settings: Mapping[str, Any], *, why: str) -> Choice:

@@ -116,7 +116,7 @@ class AgentBridge(BusBridgeProcessor):
     async def _take(self, message: BusFrameMessage) -> None:
         """Let a frame of the active agent in, unless it is the rest of what was cut short."""
         frame = message.frame
-        self._silent = False
+        self._silent = self._ending
         self.owed.said(frame)
         if self.owed.deaf and isinstance(frame, LLMFullResponseEndFrame):
             if not self.owed.asked_since:  # all of what was cut short is here, and was dropped

@@ -16,7 +16,7 @@ summary = "says goodbye"
 voice = { piper = "joe" }
 script = [
   { on = "user", call = "end_conversation", args = { reason = "it was time" } },
-  { say = "It was nice to talk with you. Goodbye." },
+  { on = "tool:end_conversation", say = "It was nice to talk with you. Goodbye." },
 ]
 """
 SPOKEN = 1.5  # seconds that these words take at least

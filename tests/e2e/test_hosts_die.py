@@ -95,3 +95,41 @@ async def test_a_host_that_was_frozen_says_nothing_stale_and_lets_go(shop: Shop)
             assert caller.kept(COUNTED) + caller.kept("I have thought about it.") == 1
             await caller.asks("word more", "Your word is more.")
     assert asleep.popen.poll() is None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("asleep_for", [2.5, 4.5, 10])
+async def test_the_only_host_may_sleep_and_go_on(shop: Shop, asleep_for):
+    only = await shop.opened("clerk")
+    async with shop.callers(2) as callers:
+        for caller in callers:
+            await caller.hears(WELCOME, within=10)
+        await callers[0].say("count")
+        await callers[1].say("think")
+        await asyncio.sleep(0.5)
+        only.popen.send_signal(signal.SIGSTOP)
+        await asyncio.gather(*(caller.hears(WAIT, within=FILLED_WITHIN) for caller in callers))
+        await asyncio.sleep(asleep_for - FILLED_WITHIN)
+        only.popen.send_signal(signal.SIGCONT)
+        for caller, answer in zip(callers, [COUNTED, "I have thought about it."], strict=True):
+            await caller.hears(answer, within=ANSWERED_WITHIN)
+            assert caller.kept(answer) == 1
+        assert callers[0].kept("one two") == 1
+        await callers[0].asks("word awake", "Your word is awake.")
+
+
+@pytest.mark.long
+async def test_a_job_under_way_ends_before_its_worker_moves(shop: Shop):
+    await shop.opened("clerk")
+    leaving = await shop.opened("stock", "expert", "--drain-timeout", "0.2")
+    async with shop.callers(1) as (caller,):
+        await caller.hears(WELCOME, within=10)
+        await caller.asks("order boots", "ordered: order boots")
+        await shop.opened("stock", "expert")
+        await caller.say("order slow boots")  # four seconds of it
+        await until(lambda: shop.ledger, shop.ledger, within=5)
+        leaving.popen.send_signal(signal.SIGTERM)
+        await caller.hears("ordered: order slow boots", within=6)
+        assert await asyncio.to_thread(leaving.popen.wait, 10) == 1
+        await caller.asks("order more boots", "ordered: order more boots")
+    assert shop.ledger == ["order slow boots"]
