@@ -29,7 +29,7 @@ class Claim:
 
     Attributes:
         queue: Where it was offered.
-        offer: The offer's id.
+        offer: The offer's id, which one in another queue may have, too.
         body: What was offered.
         number: How often it has been claimed, this time included: 1 for the first claim.
     """

@@ -242,16 +242,16 @@ class WorkerHost:
     async def _renew(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            mine = {h.claim.offer: h for h in self.held.values() if not h.moving}
+            mine = {hosted.claim: hosted for hosted in self.held.values() if not hosted.moving}
             try:
-                lost = await self._post.network.renew([h.claim for h in mine.values()])
+                lost = await self._post.network.renew(mine.keys())
             except PmwError:
                 await asyncio.sleep(TRY_AGAIN)
                 continue
             self._renewed_at = loop.time()
             for claim in lost:
                 self.counts.fenced += 1
-                mine[claim.offer].stop("its claim was lost")
+                mine[claim].stop("its claim was lost")
             await asyncio.sleep(RENEW_EVERY)
 
     async def _announce(self) -> None:
