@@ -149,6 +149,7 @@ async def test_calls_at_once_share_the_models_and_hear_their_own_words(monkeypat
     assert heard == ["how much are the rocket boots", "what do you sell"] * 3
 
 
+@pytest.mark.aloud  # or other tests would hold it up
 async def test_the_event_loop_stays_free_while_models_load_speak_and_hear(monkeypatch):
     fresh = models.ModelThread("piper-test", models.Speaker)
     monkeypatch.setattr("pipecat_workers_cli.services.offline.speaking", fresh)
