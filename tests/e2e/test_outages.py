@@ -202,6 +202,18 @@ def test_a_signal_ends_every_process_while_redis_is_dead(fault, number, fleet, s
     assert "calls were cut off" in cut_off
 
 
+def test_a_session_that_cannot_reach_its_bus_says_so_in_two_lines(pmw, free_port):
+    unreachable = f"redis://127.0.0.1:{free_port}"
+    session = pmw("handoff", *OFFLINE, "--bus", unreachable, "--port", str(free_port))
+    session.wait_for_line("  try: ")
+    assert session.popen.wait(5) == 1
+    assert session.err == [
+        f"error: nothing listens at 127.0.0.1:{free_port}",
+        "  try: start Redis or Valkey there, or correct the URL",
+    ]
+    assert session.out == []
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
