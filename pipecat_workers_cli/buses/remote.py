@@ -116,10 +116,12 @@ class RemoteBus(LocalBus):
             self._post.send(seat.address, Letter(self.call, worker, seat.epoch, body), audio=sound)
 
     def _introduce(self, names: Collection[str]) -> None:
-        """Put workers of other processes into this one's registry."""
+        """Put workers of other processes into this one's registry, and say that they are there."""
         entries = [WorkerRegistryEntry(name=name) for name in names]
         message = BusWorkerRegistryMessage(source=ELSEWHERE, runner=ELSEWHERE, workers=entries)
         self.on_message_received(message)
+        for name in names:
+            self.on_message_received(BusWorkerReadyMessage(source=name, runner=ELSEWHERE))
 
 
 class HubBus(RemoteBus):

@@ -198,6 +198,7 @@ async def test_a_project_cannot_put_its_own_modules_into_the_search(root, steps,
 
 
 async def test_a_cancelled_question_leaves_no_process_and_the_next_has_its_own_answer(engine, root):
+    before = children()
     begun = asyncio.Event()
     going = asyncio.Event()
 
@@ -210,7 +211,7 @@ async def test_a_cancelled_question_leaves_no_process_and_the_next_has_its_own_a
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 2)
-    assert not children()
+    assert children() <= before
 
     async def tell(_step):
         pass
@@ -219,10 +220,11 @@ async def test_a_cancelled_question_leaves_no_process_and_the_next_has_its_own_a
 
 
 async def test_an_answer_that_takes_too_long_is_ended(root, steps):
+    before = children()
     async with SearchEngine(Fence(root), answer_within=0.01) as engine:
         with pytest.raises(PmwError, match="no answer within"):
             await engine.ask("Where is tally defined?", steps)
-    assert not children()
+    assert children() <= before
 
 
 async def test_a_search_that_breaks_off_is_told_of(engine, steps, monkeypatch):
