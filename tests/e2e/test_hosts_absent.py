@@ -47,10 +47,14 @@ async def test_whoever_asks_a_worker_elsewhere_always_gets_an_answer(shop: Shop)
             assert await answer_of(main, worker, question) == expected
             assert time.monotonic() - began < 1
 
-        began = time.monotonic()
+        await caller.say("count")
+        await asyncio.sleep(0.5)
+        await caller.asks("word now", "Your word is now.", within=1)  # and no number after it
+
         await caller.asks("the vault, please", STAYS, within=2)
         assert main.agent == "clerk"
         await caller.asks("to the till", "This is the till.")
+        assert not caller.kept("three four five")
 
 
 @ENGINES

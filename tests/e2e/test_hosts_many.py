@@ -2,10 +2,8 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Sequence
 
-from pipecat_workers_cli.buses.network import LEASE
 from tests.e2e.shops import Caller, Shop, until
 
 WELCOME = "Hello."
@@ -43,12 +41,11 @@ async def test_a_call_that_ends_takes_no_other_along_nor_its_hosts(shop: Shop):
         assert await asyncio.to_thread(host.popen.wait, 1) == 1
 
 
-async def test_no_word_of_a_call_reaches_another_and_all_stay_where_they_are(shop: Shop):
+async def test_no_word_of_a_call_reaches_another(shop: Shop):
     await asyncio.gather(shop.opened("clerk", "till"), shop.opened("clerk", "till"))
     everything: list = []
     async with shop.callers(20, everything=everything) as callers:
         await all_hear(callers, WELCOME, within=20)
-        welcomed = time.monotonic()
         secrets = [f"secret{number:02}" for number in range(20)]
         for caller, secret in zip(callers, secrets, strict=True):
             await caller.say(f"word {secret}")
@@ -64,8 +61,6 @@ async def test_no_word_of_a_call_reaches_another_and_all_stay_where_they_are(sho
         for caller, secret in zip(callers, secrets, strict=True):
             known = f"{caller.call.entries} {caller.call.context()}"
             assert [other for other in secrets if other in known] == [secret]
-        await asyncio.sleep(welcomed + LEASE + 1 - time.monotonic())
-        assert sum(shop.crowds) == 20  # no host took a call from another, or from itself
 
 
 async def test_hosts_never_take_more_calls_than_they_may(shop: Shop):
