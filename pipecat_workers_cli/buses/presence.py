@@ -152,6 +152,7 @@ def name_of(pid: int) -> str:
 
 
 @cache
+@cache  # it reads a file, and is said of every worker each second
 def own_version() -> str:
     """Return the version of this pmw."""
     return version("pipecat-workers-cli")

@@ -6,7 +6,6 @@ worker hears the later one alone.
 """
 
 import asyncio
-import signal
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -26,8 +25,8 @@ from pipecat_workers_cli.buses.presence import (
 from pipecat_workers_cli.call.assembly import build_worker
 from pipecat_workers_cli.call.placement import queue_of
 from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.call.run import Call
-from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.fleet.callerless import Callerless
 from pipecat_workers_cli.fleet.hosted import Hosted
 from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.traffic.tap import Tap
@@ -56,7 +55,7 @@ class HostCounts:
     fenced: int = 0
 
 
-class WorkerHost:
+class WorkerHost(Callerless):
     """Runs workers for as long as the process lasts.
 
     Attributes:
@@ -66,11 +65,8 @@ class WorkerHost:
         max_calls: How many of each worker it runs at once.
         counts: What happened until now.
         held: The workers that run here, by call, worker and epoch.
-        address: None: callers don't come here.
         lag: Seconds by which the event loop was late when it was last measured.
     """
-
-    address = None
 
     def __init__(self, plan: Plan, post: Post, tap: Tap, *, max_calls: int) -> None:
         """Prepare; nothing is claimed yet.
@@ -115,21 +111,6 @@ class WorkerHost:
     def calls(self, worker: str) -> int:
         """Return for how many calls a worker runs here."""
         return sum(hosted.offer.worker == worker for hosted in self.held.values())
-
-    def stop(self) -> None:
-        """End as SIGTERM does."""
-        signal.raise_signal(signal.SIGTERM)
-
-    async def call_for(self, call: str | None) -> Call:
-        """Refuse: the caller isn't here.
-
-        Raises:
-            ConfigurationError: Always.
-        """
-        raise ConfigurationError(
-            "a worker host has no callers of its own",
-            mend="say it to the session that has the call",
-        )
 
     async def run(self) -> None:
         """Claim and hold until cancelled; what is held then is stopped.

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from importlib.metadata import version
 
 from loguru import logger
 from pipecat.workers.base_worker import BaseWorker
 
 from pipecat_workers_cli.buses.network import Claim
 from pipecat_workers_cli.buses.post import Post
+from pipecat_workers_cli.buses.presence import own_version
 from pipecat_workers_cli.buses.remote import Seat, SpokeBus
 from pipecat_workers_cli.call.assembly import build_worker
 from pipecat_workers_cli.call.placement import SWITCH_WITHIN
@@ -83,7 +83,7 @@ class Hosted:
             try:
                 worker = await build_worker(plan, planned)
                 self._watch(plan, tap)
-                joined = Joined(host, version("pipecat-workers-cli"), plan.loaded.hash)
+                joined = Joined(host, own_version(), plan.loaded.hash)
                 await self._run(worker, joined)
             except PmwError as error:
                 self.stop(error.what)

@@ -5,9 +5,6 @@ begins with fresh workers: whoever comes next finds nobody who still has the las
 """
 
 import asyncio
-import os
-import signal
-import socket
 import time
 import uuid
 from contextlib import suppress
@@ -21,12 +18,13 @@ from pipecat.bus import (
 )
 from pipecat.workers.base_worker import BaseWorker
 
+from pipecat_workers_cli.buses.presence import own_name
 from pipecat_workers_cli.buses.pubsub import Channel, PubSubBus
 from pipecat_workers_cli.call.assembly import build_worker
 from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.call.run import Call, running
+from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.call.strangers import ENDS_WORKER
-from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.fleet.callerless import Callerless
 from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.wire.limits import WORKERS
@@ -91,7 +89,7 @@ class StockSession:
         return True
 
 
-class StockHost:
+class StockHost(Callerless):
     """Runs workers of a recipe, all in one, for as long as the process lasts.
 
     Attributes:
@@ -99,11 +97,9 @@ class StockHost:
         recipe: The recipe's name.
         providers: Who thinks and speaks for its workers.
         max_calls: One, for that is what a channel of stock Pipecat's has.
-        address: None: callers don't come here.
         lag: Seconds by which the event loop was late when it was last measured.
     """
 
-    address = None
     max_calls = 1
     lag = 0.0
 
@@ -115,7 +111,7 @@ class StockHost:
             channel: This process's.
             tap: Sees the workers' bus.
         """
-        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self.name = own_name()
         self.recipe = plan.loaded.recipe.name
         self.providers = plan.told()
         self._plan = plan
@@ -128,21 +124,6 @@ class StockHost:
     def failure(self) -> str | None:
         """Why the bus can't be reached now; None while it can."""
         return self._channel.failure
-
-    def stop(self) -> None:
-        """End as SIGTERM does."""
-        signal.raise_signal(signal.SIGTERM)
-
-    async def call_for(self, call: str | None) -> Call:
-        """Refuse: the caller isn't here.
-
-        Raises:
-            ConfigurationError: Always.
-        """
-        raise ConfigurationError(
-            "a worker host has no callers of its own",
-            mend="say it to the session that has the call",
-        )
 
     async def run(self) -> None:
         """Hold one session after another until cancelled, or until the last one has drained.

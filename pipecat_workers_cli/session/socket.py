@@ -10,14 +10,13 @@ import socket
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache
-from importlib.metadata import version
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import msgspec
 from loguru import logger
 
+from pipecat_workers_cli.buses.presence import own_version
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.session.address import claim, peer_of
@@ -183,7 +182,7 @@ class SessionSocket:
             providers=self._host.providers,
             max_calls=self._host.max_calls,
             uptime=time.monotonic() - self._began,
-            version=_own_version(),
+            version=own_version(),
             calls=tuple(
                 CallStatus(
                     call=call.call,
@@ -302,11 +301,6 @@ def _is_ours(connection: socket.socket) -> bool:
         return True
     logger.warning(f"user {uid} tried to attach to this session and was turned away")
     return False
-
-
-@cache
-def _own_version() -> str:
-    return version("pipecat-workers-cli")
 
 
 @asynccontextmanager

@@ -1,0 +1,31 @@
+"""What whoever attaches to a session meets where there are no callers."""
+
+import signal
+
+from pipecat_workers_cli.call.run import Call
+from pipecat_workers_cli.errors import ConfigurationError
+
+
+class Callerless:
+    """A host of workers: their callers are with the sessions that have the calls.
+
+    Attributes:
+        address: None: callers don't come here.
+    """
+
+    address = None
+
+    def stop(self) -> None:
+        """End as SIGTERM does."""
+        signal.raise_signal(signal.SIGTERM)
+
+    async def call_for(self, call: str | None) -> Call:
+        """Refuse: the caller isn't here.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError(
+            "a worker host has no callers of its own",
+            mend="say it to the session that has the call",
+        )
