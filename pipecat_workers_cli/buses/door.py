@@ -106,8 +106,8 @@ class Standing(Protocol):
     """What the call knows of a worker at the other end."""
 
     @property
-    def agent(self) -> str | None:
-        """Who has the call."""
+    def holder(self) -> str | None:
+        """Who has the call, or had it last and has yet to hand it on."""
         ...
 
     def jobs_of(self, worker: str) -> list[str]:
@@ -184,7 +184,7 @@ class CallersDoor:
                 _require(False, message)
 
     def _has_call(self) -> bool:
-        return self._standing.agent == self._worker
+        return self._standing.holder == self._worker
 
 
 class WorkersDoor:

@@ -135,6 +135,7 @@ class HubBus(RemoteBus):
         seats: By worker, who runs it now.
         late: By worker, how often something came from a past holder of it and was dropped.
         agent: Who has the call, if anybody.
+        holder: The same, or who had it last and has yet to hand it on.
     """
 
     def __init__(
@@ -159,6 +160,7 @@ class HubBus(RemoteBus):
         self.seats: dict[str, Seat] = {}
         self.late: Counter[str] = Counter()
         self.agent: str | None = None
+        self.holder: str | None = None
         self._main = main
         self._beside = frozenset(beside)
         self._on_end = on_end
@@ -170,7 +172,7 @@ class HubBus(RemoteBus):
         """Deliver a message here, and send it to the process of whom it is for."""
         super().on_message_received(message)
         if isinstance(message, BusActivateWorkerMessage):
-            self.agent = message.target
+            self.agent = self.holder = message.target
         elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self.agent:
             self.agent = None
         if isinstance(message, BusFrameMessage) and message.target is None:

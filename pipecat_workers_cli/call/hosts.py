@@ -64,6 +64,7 @@ class HostSeeker:
 
     gives_up_after = None
     same_recipe = True
+    sorry = "I'm sorry, everybody is busy just now. Please stay on the line."
 
     def __init__(self, worker: str, hosts: Hosts, plan: Plan) -> None:
         """Prepare; nothing is offered yet.

@@ -27,7 +27,7 @@ from pipecat_workers_cli.options import LinkOptions
 from pipecat_workers_cli.recipe.model import WorkerRecipe
 from pipecat_workers_cli.wire.notice import Offer, encode_notice
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 5.0  # seconds; doubled in between, with jitter
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 2.0  # seconds; doubled in between, with jitter
 JOIN_WITHIN = 8.0  # seconds to open a link and have the worker there; as long it may be silent
 LEAVE_WITHIN = 0.5  # seconds for last words
 
@@ -82,6 +82,7 @@ class LinkSeeker:
     cut_off = None
     address = CALLERS_END
     same_recipe = False
+    sorry = "I'm sorry, the line is down just now. Please stay on, I keep trying."
 
     def __init__(
         self, worker: WorkerRecipe, placement: Placement, plan: Plan, options: LinkOptions

@@ -39,7 +39,6 @@ TIDY_WITHIN = 1.0  # seconds for the engine to take offers back at a call's end
 
 WAIT = "One moment, please."
 LOST = "I'm sorry, I can't go on: the line to whom you spoke with is gone. Please call again."
-NOBODY = "I'm sorry, everybody is busy just now. Please stay on the line."
 
 Tell = Callable[..., None]
 """Tells an entry of the call, by its fields."""
@@ -55,6 +54,7 @@ class Seeker(Protocol):
         address: Where whoever is found is to write.
         gives_up_after: Seconds without anybody until the call ends; None is never.
         same_recipe: Whether whoever is found should run it by the call's own recipe.
+        sorry: What the caller hears while nobody is there.
     """
 
     worker: str
@@ -65,6 +65,8 @@ class Seeker(Protocol):
     def gives_up_after(self) -> float | None: ...  # noqa: D102
     @property
     def same_recipe(self) -> bool: ...  # noqa: D102
+    @property
+    def sorry(self) -> str: ...  # noqa: D102
 
     @property
     def cut_off(self) -> str | None:
@@ -298,7 +300,7 @@ class Placement:
             self._tell(event="error", worker=place.worker, text=place.seeker.missing)
         if self._is_waited_for(place.worker) and now - self._apologised_at > SAY_AGAIN:
             self._apologised_at = now
-            await self._say(NOBODY)
+            await self._say(place.seeker.sorry)
 
     def _is_waited_for(self, worker: str) -> bool:
         main = self._main
