@@ -12,6 +12,16 @@ from tests.buses.test_pgmq import open_relay
 SECRET = "hunter2-not-to-be-seen"
 
 
+@pytest.fixture
+def valkey(servers):
+    return servers("redis")
+
+
+@pytest.fixture
+def postgres(servers):
+    return servers("pgmq")
+
+
 async def look(url, channel):
     findings = await examine(SharedBus(url, channel))
     for finding in findings:
@@ -65,12 +75,11 @@ async def test_settings_that_would_lose_calls_are_warned_of(servers, channel, se
     assert (found.state, says in found.found) == (State.WARNING, True)
 
 
-async def test_a_user_without_rights_is_told_which_are_missing(servers, channel):
-    server = servers("redis")
-    with server.client() as client:
+async def test_a_user_without_rights_is_told_which_are_missing(valkey, channel):
+    with valkey.client() as client:
         client.execute_command("ACL", "SETUSER", "me", "on", f">{SECRET}", "~pmw:*", "+ping")
         try:
-            url = server.url.replace("://", f"://me:{SECRET}@")
+            url = valkey.url.replace("://", f"://me:{SECRET}@")
             found = await look(url, channel)
             assert found["redis"].state is State.WARNING  # it may not ask for INFO
             assert found["redis rights"].state is State.WRONG
@@ -81,38 +90,35 @@ async def test_a_user_without_rights_is_told_which_are_missing(servers, channel)
             client.execute_command("ACL", "DELUSER", "me")
 
 
-async def test_a_bus_of_stock_processes_is_only_listened_to(servers, channel):
-    server = servers("redis")
-    url = server.url.replace("redis://", "redis+pubsub://")
+async def test_a_bus_of_stock_processes_is_only_listened_to(valkey, channel):
+    url = valkey.url.replace("redis://", "redis+pubsub://")
     found = await look(url, channel)
     assert found["redis rights"].found == f"may listen on {channel}"
     assert "redis memory" not in found  # nothing is kept there
 
 
-async def test_a_transaction_pooler_is_noticed(servers, channel):
-    async with open_relay(servers("pgmq"), notifications=False) as relay:
+async def test_a_transaction_pooler_is_noticed(postgres, channel):
+    async with open_relay(postgres, notifications=False) as relay:
         found = await look(relay.url, channel)
     assert found["postgres pooler"].state is State.WARNING
     assert found["postgres rights"].state is State.OK
 
 
-async def test_a_database_without_pgmq_is_sent_to_bus_init(servers, channel):
-    server = servers("pgmq")
-    server.ask("CREATE DATABASE bare")
+async def test_a_database_without_pgmq_is_sent_to_bus_init(postgres, channel):
+    postgres.ask("CREATE DATABASE bare")
     try:
-        found = await look(server.url.replace(f"/{DATABASE}?", "/bare?"), channel)
+        found = await look(postgres.url.replace(f"/{DATABASE}?", "/bare?"), channel)
     finally:
-        server.ask("DROP DATABASE bare WITH (FORCE)")
+        postgres.ask("DROP DATABASE bare WITH (FORCE)")
     assert (found["pgmq"].state, "bus init" in found["pgmq"].mend) == (State.WRONG, True)
     assert "postgres rights" not in found
 
 
-async def test_a_user_who_may_not_use_pgmq_is_told_so(servers, channel):
-    server = servers("pgmq")
-    server.ask("CREATE ROLE guest LOGIN")
+async def test_a_user_who_may_not_use_pgmq_is_told_so(postgres, channel):
+    postgres.ask("CREATE ROLE guest LOGIN")
     try:
-        found = await look(server.url.replace("postgres:@", "guest:@"), channel)
+        found = await look(postgres.url.replace("postgres:@", "guest:@"), channel)
     finally:
-        server.ask("DROP ROLE guest")
+        postgres.ask("DROP ROLE guest")
     assert found["postgres rights"].state is State.WRONG
     assert "grant" in found["postgres rights"].mend
