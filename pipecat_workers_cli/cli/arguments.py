@@ -145,6 +145,17 @@ Channel = Annotated[
         rich_help_panel=BUS,
     ),
 ]
+Transport = Annotated[
+    str | None,
+    typer.Option(
+        "--transport",
+        "-t",
+        autocompletion=complete_transport,
+        metavar="NAME",
+        rich_help_panel=CALLERS,
+        help="console, webrtc, daily, …; left out: all that the web server can serve.",
+    ),
+]
 Host = Annotated[
     str, typer.Option("--host", help="Where the web server listens.", rich_help_panel=CALLERS)
 ]
@@ -169,17 +180,7 @@ def log_options(
 
 def call_options(
     context: typer.Context,
-    transport: Annotated[
-        str | None,
-        typer.Option(
-            "--transport",
-            "-t",
-            autocompletion=complete_transport,
-            metavar="NAME",
-            rich_help_panel=CALLERS,
-            help="console, webrtc, daily, …; left out: all that the web server can serve.",
-        ),
-    ] = None,
+    transport: Transport = None,
     host: Host = "localhost",
     port: Port = 7860,
     allowed_origins: Annotated[
