@@ -58,7 +58,7 @@ def doctor(
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
     options = ServiceOptions(profile=services, llm=llm, stt=stt, tts=tts)
     findings = list(examine(commands or (), services=options, host=host, port=port))
     if as_json or output is Output.JSON:
