@@ -1,4 +1,4 @@
-"""Tracing is on where OpenTelemetry's variables say so; it holds up nobody, and is free while off."""
+"""Tracing is on where OpenTelemetry's variables say so; it delays nobody, and off it is free."""
 
 import os
 import socket
