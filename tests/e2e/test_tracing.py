@@ -72,7 +72,7 @@ def hosting(traced: Fleet) -> None:
     for names in (("ann", "expert"), ("bob",)):
         traced.host(*names, recipe="./desk.toml")
     for host in traced.hosts:
-        host.wait_for_line("Ctrl-C")
+        host.wait_for_line("Ctrl-C", timeout=60)
 
 
 def test_a_call_in_three_processes_is_one_trace(traced: Fleet, collector: Collector) -> None:
