@@ -27,6 +27,7 @@ from pipecat_workers_cli.cli.doctor import doctor
 from pipecat_workers_cli.cli.eval import evaluate
 from pipecat_workers_cli.cli.family import HELP
 from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
+from pipecat_workers_cli.cli.proxy import proxy_app
 from pipecat_workers_cli.cli.ps import ps
 from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.cli.sessions import say, stop
@@ -67,6 +68,7 @@ app.command(rich_help_panel="Recipes")(run)
 app.command("eval", rich_help_panel="Recipes")(evaluate)
 app.add_typer(recipe_app, name="recipe", rich_help_panel="Recipes")
 app.command(rich_help_panel="Distributed")(worker)
+app.add_typer(proxy_app, name="proxy", rich_help_panel="Distributed")
 app.command(rich_help_panel="Distributed")(up)
 app.command(rich_help_panel="Sessions")(ps)
 app.command(rich_help_panel="Sessions")(say)

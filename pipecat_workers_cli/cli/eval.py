@@ -80,6 +80,7 @@ def evaluate(
         from pipecat_workers_cli.cli.outcomes import require_writable
 
         require_writable(junit)
+    from pipecat_workers_cli.call.plan import Plan
     from pipecat_workers_cli.call.ready import ready_plan
     from pipecat_workers_cli.session.eval import run_eval
     from pipecat_workers_cli.session.scenarios import (
@@ -92,7 +93,9 @@ def evaluate(
     offline = services is None and not (llm or stt or tts)
     profile = Profile.OFFLINE if offline else services
     options = ServiceOptions(profile=profile, llm=llm, stt=stt, tts=tts)
-    plan = ready_plan(recipe, options, sets=sets or (), speech=wants_speech(wanted))
+    plan = ready_plan(
+        recipe, options, sets=sets or (), speech=wants_speech(wanted), part=Plan.linking
+    )
     require_means(wanted)
     terminal.say(_banner(plan, wanted))
     report = _Report(terminal, Output.JSON if json else output)

@@ -206,7 +206,7 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     from pipecat_workers_cli.call.ready import ready_plan
 
     bus = choose_bus(options.bus)
-    part = None if bus is None else partial(Plan.main_alone, at=bus.told)
+    part = Plan.linking if bus is None else partial(Plan.main_alone, at=bus.told)
     at_console = options.serve.transport == "console"
 
     def read() -> Plan:

@@ -78,6 +78,7 @@ def serve_calls(
         set_up_logs=lambda: set_up_logs(terminal.log_level, log_file, terminal.log_format),
         audio=options.audio,
         bus=bus,
+        links=options.links,
     )
     with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record):
         serve(serving, beside=lambda running: shown_beside(running, current, tap, terminal, shown))

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from typing import Any
 
 from loguru import logger
 from pipecat.workers.base_worker import BaseWorker
 
+from pipecat_workers_cli.buses.door import Door
 from pipecat_workers_cli.buses.network import Claim
 from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.buses.presence import own_version
@@ -31,17 +33,29 @@ class Hosted:
     Attributes:
         claim: What was claimed.
         offer: What it said.
+        shown: By which name it is watched here.
         moving: Whether another host may have it already; it goes on until that one does.
     """
 
-    def __init__(self, claim: Claim, offer: Offer, post: Post) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        offer: Offer,
+        post: Post[Any],
+        *,
+        door: Door | None = None,
+        shown: str | None = None,
+    ) -> None:
         """Prepare; nothing is built yet.
 
         Args:
             claim: What was claimed.
             offer: What it says.
-            post: This process's.
+            post: What letters to the call's main worker go by.
+            door: What may cross on the way there and back; None lets through all that travels.
+            shown: By which name it is watched here; None takes the call's.
         """
+        self.shown = shown or offer.call
         self.claim = claim
         self.offer = offer
         self.moving = False
@@ -50,9 +64,8 @@ class Hosted:
         self._over = asyncio.Event()
         self.bus = SpokeBus(
             offer.call,
-            post,
             worker=offer.worker,
-            hub=Seat(offer.address, offer.epoch(claim.number)),
+            hub=Seat(offer.address, offer.epoch(claim.number), post, door),
             on_notice=self._note,
         )
 
@@ -96,7 +109,7 @@ class Hosted:
                 self.stop(type(error).__name__)
                 logger.error(f"{offer.worker} did not end well: {type(error).__name__}")
             finally:
-                tap.close_call(offer.call)
+                tap.close_call(self.shown)
                 if self._why:
                     self.bus.tell(Left(self._why))
 
@@ -127,7 +140,7 @@ class Hosted:
 
     def _watch(self, plan: Plan, tap: Tap) -> None:
         tap.open_call(
-            self.offer.call,
+            self.shown,
             self.bus,
             recipe=plan.loaded.recipe.name,
             workers=[self.offer.worker],
