@@ -14,11 +14,12 @@ from pipecat_workers_cli.buses.network import Claim
 from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.buses.presence import own_version
 from pipecat_workers_cli.buses.remote import Seat, SpokeBus
-from pipecat_workers_cli.call.assembly import build_worker
+from pipecat_workers_cli.call.assembly import build_worker, traced
 from pipecat_workers_cli.call.placement import SWITCH_WITHIN
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.tracing.setup import trace_worker
 from pipecat_workers_cli.traffic.snapshot import NO_LINKS, LinkState
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.wire.letter import Letter
@@ -95,9 +96,12 @@ class Hosted:
         with (
             post.taking(offer.call, [offer.worker], self.bus.take),
             post.keeping(offer.address),
+            logger.contextualize(call=offer.call, worker=offer.worker),
         ):
             try:
                 worker = await build_worker(plan, planned)
+                if (trace := trace_worker(offer.call, offer.worker)) is not None:
+                    traced(worker, trace)
                 self._watch(plan, tap)
                 joined = Joined(host, own_version(), plan.loaded.hash)
                 await self._run(worker, joined)
