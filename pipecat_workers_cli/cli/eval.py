@@ -1,11 +1,8 @@
 """`pmw eval`: hold a recipe to its scenarios, and say how it went."""
 
-import os
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -27,6 +24,7 @@ from pipecat_workers_cli.cli.arguments import (
     takes_log_options,
 )
 from pipecat_workers_cli.cli.complete import complete_recipe
+from pipecat_workers_cli.cli.moving_line import MovingLine
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import BusOptions, Output, Profile, ServiceOptions
 
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from pipecat_workers_cli.session.eval import Outcome
     from pipecat_workers_cli.session.scenarios import Scenario
 
-ERASE_LINE = "\x1b[K"
 TIMEOUT = 300.0  # seconds; a scenario of ten turns offline takes some ten
 
 
@@ -152,29 +149,18 @@ class _Report:
     def __init__(self, terminal: Terminal, output: Output) -> None:
         self._output = output
         self._stdout = sys.stdout  # Pipecat's runner is run with another one in its place
-        wanted = not terminal.quiet and not terminal.verbose
-        self._moves = wanted and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._line = MovingLine(terminal)
 
     def turn(self, scenario: str, turn: int, of: int | None) -> None:
         number = f"turn {turn}" + (f" of {of}" if of else "")
-        self._show(f"… {scenario}: {number if turn else 'calling'}")
+        self._line.show(f"… {scenario}: {number if turn else 'calling'}")
 
     def ended(self, outcome: "Outcome") -> None:
         self.close()
         print(self._told(outcome), file=self._stdout, flush=True)
 
     def close(self) -> None:
-        self._show("")
-
-    def _show(self, line: str) -> None:
-        """Put a line in the place of the one before, where the cursor stays."""
-        if not self._moves:
-            return
-        from pipecat_workers_cli.cli.cells import plain
-
-        width = shutil.get_terminal_size().columns - 1
-        with suppress(OSError):  # a terminal that is gone is no reason to stop
-            print(f"\r{ERASE_LINE}{plain(line)[:width]}", end="", file=sys.stderr, flush=True)
+        self._line.clear()
 
     def _told(self, outcome: "Outcome") -> str:
         if self._output is Output.JSON:
