@@ -44,7 +44,7 @@ HEAR_WITHIN = 1.0  # seconds that a first notification may take
 STATEMENTS_KEPT = 200  # prepared ones, for each connection: one for each process it sends to
 KEEP_EVERY = 5.0  # seconds; an inbox is kept for six times as long
 SETTLED = 15.0  # seconds without a failure before others' inboxes are dropped, see `keep_house`
-LEAVE_WITHIN = 1.0  # seconds
+LEAVE_WITHIN = 0.8  # seconds; who leaves waits twice so long, with a dead Postgres
 TRIM_EVERY = 100  # parcels or offers by whose number a queue is cut to its size
 SEND_AGAIN = 5  # times; each time an inbox has been dropped in the same millisecond
 

@@ -27,6 +27,7 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.05, 0.8  # seconds; doubled in between, with 
 ALIVE_EVERY = 0.7  # seconds between signs of life
 KNOWN_SENDERS = 10_000
 REASONS = 100  # kept apart in counts and told once each
+WORKERS_FIRST = 5  # rounds of the loop: from a letter's arrival to its answer's departure
 LETTERS_AT_ONCE = 100  # taken before others have their turn; some five milliseconds of work
 LAST_WORDS = 1.0  # seconds in which what waits is sent still, when a process leaves
 SIGN_OF_LIFE = ""
@@ -239,6 +240,8 @@ class Post:
                 await self._take(payload)
                 if number % LETTERS_AT_ONCE == 0:
                     await asyncio.sleep(0)
+            for _ in range(WORKERS_FIRST if parcels else 0):
+                await asyncio.sleep(0)  # to ask for more takes a tenth of a job's time
 
     async def _send(self) -> None:
         pause = Backoff()

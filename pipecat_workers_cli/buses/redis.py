@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from time import monotonic
+from typing import Any
 from urllib.parse import quote
 
 from pipecat_workers_cli.buses import redis_scripts as scripts
@@ -24,8 +25,11 @@ from pipecat_workers_cli.buses.network import (
     Presence,
 )
 from pipecat_workers_cli.buses.redis_requests import Command, Requests
+from pipecat_workers_cli.errors import PmwError
 
 PARCELS_AT_ONCE = 256  # that one `receive` returns; more would come late for their size
+KEEP_EVERY = 0.5  # seconds between two deletions of what was read, which cost as much as a read
+KEEP_BYTES = 256 * 1024  # read since the last one, after which the next comes at once
 LOOK_FOR_EXPIRED = 0.4  # seconds between two looks while waiting; nothing wakes us for them
 QUEUE_KEPT = 600_000  # ms that a queue outlives its last offer, claim and renewal
 TIDY_EVERY = 30.0  # seconds
@@ -53,6 +57,8 @@ class RedisNetwork:
         self._channel = f"pmw:{_part(channel)}"
         self._inbox = self._inbox_of(self.address)
         self._read_to = NOTHING_READ
+        self._keep_at = 0.0
+        self._read_since = 0
         self._turn = 0
         self._tidied = 0.0
 
@@ -77,18 +83,30 @@ class RedisNetwork:
         return [address for address, added in zip(parcels, replies, strict=True) if added is None]
 
     async def receive(self) -> Sequence[bytes]:
-        """Wait for parcels; those returned before are deleted on the way."""
+        """Wait for parcels; those returned before are deleted when some have come together."""
         most = ("COUNT", PARCELS_AT_ONCE, "BLOCK", _ms(WAIT_FOR_NEWS))
-        _, came = await self._requests.ask(
-            self._keep_inbox(),
-            ("XREAD", *most, "STREAMS", self._inbox, self._read_to),
-            wait=WAIT_FOR_NEWS,
-        )
+        read = ("XREAD", *most, "STREAMS", self._inbox, self._read_to)
+        now = monotonic()
+        if now < self._keep_at and self._read_since < KEEP_BYTES:
+            (came,) = await self._ask_inbox(read)
+        else:
+            _, came = await self._ask_inbox(self._keep_inbox(), read)
+            self._keep_at, self._read_since = now + KEEP_EVERY, 0
         if not came:
+            self._keep_at = 0.0
             return ()
-        ((_, parcels),) = came
-        self._read_to = parcels[-1][0]
-        return [fields[1] for _, fields in parcels]  # anybody may have put in more of them
+        ((_, entries),) = came
+        self._read_to = entries[-1][0]
+        parcels = [fields[1] for _, fields in entries]  # anybody may have put in more of them
+        self._read_since += sum(map(len, parcels))
+        return parcels
+
+    async def _ask_inbox(self, *commands: Command) -> list[Any]:
+        try:
+            return await self._requests.ask(*commands, wait=WAIT_FOR_NEWS)
+        except PmwError:
+            self._keep_at = 0.0  # the server may come back without it
+            raise
 
     async def offer(self, queue: str, body: bytes) -> str:
         """Add to the queue's stream; return the id it got there."""

@@ -161,8 +161,14 @@ class HubBus(RemoteBus):
         self._begun: set[str] = set()
 
     def on_message_received(self, message: BusMessage) -> None:
-        """Deliver a message here, and send it to the process of whom it is for."""
+        """Send a message to the process of whom it is for, and deliver it here.
+
+        In this order, because what travels takes longer.
+        """
+        self._pass_on(message)
         super().on_message_received(message)
+
+    def _pass_on(self, message: BusMessage) -> None:
         if isinstance(message, BusActivateWorkerMessage):
             self._agent = message.target
         elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self._agent:
@@ -300,10 +306,10 @@ class SpokeBus(RemoteBus):
         self._hub = hub
 
     async def publish(self, message: BusMessage) -> None:
-        """Deliver a message here, and send what this worker says to the hub."""
-        self.on_message_received(message)
+        """Send what this worker says to the hub, and deliver a message here."""
         if message.source == self._worker:
             self._write(self._hub, self._worker, message)
+        self.on_message_received(message)
 
     def tell(self, notice: Notice) -> None:
         """Tell the hub something about this worker."""

@@ -18,12 +18,14 @@ from pipecat_workers_cli.cli.completions import completions
 from pipecat_workers_cli.cli.distributed import up, worker
 from pipecat_workers_cli.cli.doctor import doctor
 from pipecat_workers_cli.cli.eval import evaluate
+from pipecat_workers_cli.cli.family import HELP
 from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
 from pipecat_workers_cli.cli.ps import ps
 from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.cli.sessions import say, stop
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.usage import UsageError, explain_usage
+from pipecat_workers_cli.cli.voices import voices
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 
 PANELS = ("Patterns", "Recipes", "Distributed", "Sessions", "Traffic", "Tools")
@@ -43,7 +45,7 @@ class ByPanel(TyperGroup):
 app = typer.Typer(
     name="pmw",
     cls=ByPanel,
-    help="Assemble, run and watch Pipecat workers.",
+    help=HELP,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -64,6 +66,7 @@ app.command(rich_help_panel="Sessions")(say)
 app.command(rich_help_panel="Sessions")(stop)
 app.add_typer(bus_app, name="bus", rich_help_panel="Traffic")
 app.command(rich_help_panel="Tools")(doctor)
+app.command(rich_help_panel="Tools")(voices)
 app.command(rich_help_panel="Tools")(completions)
 
 HAND_ON = (
@@ -114,11 +117,12 @@ def everywhere(
     terminal.env_file = env_file
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None, *, program: str = "pmw") -> None:
     """Run `pmw` and leave the process with the exit code of `cli.md`'s contract.
 
     Args:
         argv: The words after `pmw`; None takes the process's own.
+        program: What was typed before them, as help and errors call it.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     rest: list[str] = []
@@ -131,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         follow_lifeline()
     try:
-        code = app(words, prog_name="pmw", standalone_mode=False, obj=terminal) or 0
+        code = app(words, prog_name=program, standalone_mode=False, obj=terminal) or 0
         if sys.stdout is not None:
             sys.stdout.flush()  # while an error of it can still be told
         sys.exit(code)
@@ -141,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         silence_stdout()  # whoever read it has seen enough
         sys.exit(1)
     except Exception as error:
-        sys.exit(report(unwritten_stdout() or error, terminal, words))
+        sys.exit(report(unwritten_stdout() or error, terminal, words, program))
 
 
 def silence_stdout() -> None:
@@ -162,7 +166,7 @@ def unwritten_stdout() -> PmwError | None:
     return None
 
 
-def report(error: Exception, terminal: Terminal, words: Sequence[str]) -> int:
+def report(error: Exception, terminal: Terminal, words: Sequence[str], program: str = "pmw") -> int:
     """Print an error in two lines: what happened, what to do. A recipe's faults each get two.
 
     Returns:
@@ -171,7 +175,7 @@ def report(error: Exception, terminal: Terminal, words: Sequence[str]) -> int:
     while isinstance(error, ExceptionGroup):  # task groups wrap what they raise
         error = error.exceptions[0]
     if isinstance(error, UsageError):
-        usage = explain_usage(error, words)
+        usage = explain_usage(error, words, program)
         if usage is None:
             return 0
         error = usage

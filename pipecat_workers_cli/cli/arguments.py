@@ -12,7 +12,15 @@ from typing import Annotated, Any, Optional, get_type_hints
 
 import typer
 
-from pipecat_workers_cli.cli.complete import LLMS, STTS, TRANSPORTS, TTSS
+from pipecat_workers_cli.cli.complete import (
+    LOG_LEVELS,
+    complete_bus,
+    complete_llm,
+    complete_log_level,
+    complete_stt,
+    complete_transport,
+    complete_tts,
+)
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import (
@@ -24,8 +32,6 @@ from pipecat_workers_cli.options import (
     ServiceOptions,
     TrafficMode,
 )
-
-LOG_LEVELS = ("trace", "debug", "info", "success", "warning", "error", "critical")
 
 
 def _log_level(value: str | None) -> str | None:
@@ -48,7 +54,7 @@ LogLevel = Annotated[
     typer.Option(
         "--log-level",
         callback=_log_level,
-        autocompletion=lambda: LOG_LEVELS,
+        autocompletion=complete_log_level,
         metavar="LEVEL",
         help="From trace to critical.",
         rich_help_panel=LOGS,
@@ -80,7 +86,7 @@ Llm = Annotated[
     str | None,
     typer.Option(
         "--llm",
-        autocompletion=lambda: LLMS,
+        autocompletion=complete_llm,
         metavar="NAME[:MODEL]",
         help="Who thinks.",
         rich_help_panel=SERVICES,
@@ -90,7 +96,7 @@ Stt = Annotated[
     str | None,
     typer.Option(
         "--stt",
-        autocompletion=lambda: STTS,
+        autocompletion=complete_stt,
         metavar="NAME[:MODEL]",
         help="Who hears.",
         rich_help_panel=SERVICES,
@@ -100,7 +106,7 @@ Tts = Annotated[
     str | None,
     typer.Option(
         "--tts",
-        autocompletion=lambda: TTSS,
+        autocompletion=complete_tts,
         metavar="NAME[:VOICE]",
         help="Who speaks.",
         rich_help_panel=SERVICES,
@@ -114,6 +120,7 @@ Bus = Annotated[
     str | None,
     typer.Option(
         "--bus",
+        autocompletion=complete_bus,
         metavar="URL",
         help="Where workers meet: local, redis, pgmq, or a URL: redis://…, postgresql://….",
         show_default="$PMW_BUS, else local",
@@ -136,6 +143,17 @@ Channel = Annotated[
         help="The application's name on a shared bus.",
         show_default="$PMW_CHANNEL, else pipecat:acme or $PGMQ_CHANNEL",
         rich_help_panel=BUS,
+    ),
+]
+Transport = Annotated[
+    str | None,
+    typer.Option(
+        "--transport",
+        "-t",
+        autocompletion=complete_transport,
+        metavar="NAME",
+        rich_help_panel=CALLERS,
+        help="console, webrtc, daily, …; left out: all that the web server can serve.",
     ),
 ]
 Host = Annotated[
@@ -162,17 +180,7 @@ def log_options(
 
 def call_options(
     context: typer.Context,
-    transport: Annotated[
-        str | None,
-        typer.Option(
-            "--transport",
-            "-t",
-            autocompletion=lambda: TRANSPORTS,
-            metavar="NAME",
-            rich_help_panel=CALLERS,
-            help="console, webrtc, daily, …; left out: all that the web server can serve.",
-        ),
-    ] = None,
+    transport: Transport = None,
     host: Host = "localhost",
     port: Port = 7860,
     allowed_origins: Annotated[

@@ -1,6 +1,5 @@
 """`pmw bus bench`: how fast a shared bus is from here, beside its engine in the same run."""
 
-import asyncio
 import signal
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,6 +47,8 @@ def bench(
     json: Json = False,
 ) -> None:
     """Measure a shared bus from here, beside its engine alone: latency, throughput, claims."""
+    import asyncio
+
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
 
@@ -96,6 +97,8 @@ def bench(
 
 async def _until_told(measuring: "Coroutine[Any, Any, Bench]") -> "Bench":
     """Measure until that is done or SIGTERM comes, and leave nothing on the bus in either case."""
+    import asyncio
+
     task = asyncio.create_task(measuring)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:

@@ -16,7 +16,7 @@ from pipecat_workers_cli.cli.arguments import (
     takes_call_options_but,
     takes_log_options,
 )
-from pipecat_workers_cli.cli.complete import complete_recipe
+from pipecat_workers_cli.cli.complete import complete_recipe, complete_worker
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import BusOptions, CallOptions, HostOptions, ServiceOptions
 
@@ -26,7 +26,9 @@ def worker(
     context: typer.Context,
     names: Annotated[
         Optional[list[str]],  # noqa: UP045  # Typer reads it at run time
-        typer.Argument(metavar="NAME…", help="Workers of the recipe."),
+        typer.Argument(
+            metavar="NAME…", help="Workers of the recipe.", autocompletion=complete_worker
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All workers of the recipe.")] = False,
     recipe: Annotated[

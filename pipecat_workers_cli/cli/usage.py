@@ -16,17 +16,20 @@ BOUND = re.compile(r"should be (?P<side>greater|less) than or equal to (?P<numbe
 ANOTHER_COMMAND = re.compile(r"\. Did you mean (?P<guess>.*\?)")
 
 
-def explain_usage(error: Exception, words: Sequence[str]) -> ConfigurationError | None:
+def explain_usage(
+    error: Exception, words: Sequence[str], program: str = "pmw"
+) -> ConfigurationError | None:
     """Return what is wrong; None if Typer printed a help because nothing was typed.
 
     Args:
         error: A `UsageError`.
         words: What was typed after `pmw`; Typer doesn't always say which command it was for.
+        program: What was typed before them.
     """
     message = " ".join(str(getattr(error, "message", error)).split()).rstrip(".")
     context: typer.Context | None = getattr(error, "ctx", None)
     command = words[0] if words and not words[0].startswith("-") else ""
-    see = f"see {context.command_path if context else f'pmw {command}'.rstrip()} --help"
+    see = f"see {context.command_path if context else f'{program} {command}'.rstrip()} --help"
     if isinstance(error, typer.BadParameter):
         return _bad_value(error, message, see)
     if not message:
@@ -37,7 +40,7 @@ def explain_usage(error: Exception, words: Sequence[str]) -> ConfigurationError 
         return ConfigurationError(f"no option '{option}'", mend=_nearest(option, known, see))
     left_over = LEFT_OVER.search(message)
     if left_over:
-        own = context.command_path.partition(" ")[2] if context else command
+        own = context.command_path.removeprefix(program).strip() if context else command
         return ConfigurationError(f"{own} takes no argument '{left_over['words']}'", mend=see)
     guess = ANOTHER_COMMAND.search(message)
     if guess:

@@ -109,6 +109,17 @@ def read_summary(path: Path) -> str:
     return summary if isinstance(summary, str) and summary.isprintable() else ""
 
 
+def read_workers(path: Path) -> list[str]:
+    """Return the names of a recipe's workers, the rest unchecked; none if it can't be read."""
+    try:
+        tables = tomllib.loads(read_bounded(path).decode("utf-8-sig"))
+    except (ConfigurationError, ValueError, RecursionError):
+        return []
+    workers = tables.get("workers")
+    named = [one.get("name") for one in workers if isinstance(one, dict)] if workers else []
+    return [name for name in named if isinstance(name, str) and name.isprintable()]
+
+
 def _too_big(path: Path, size: str, max_bytes: int) -> ConfigurationError:
     return ConfigurationError(
         f"{path}: {size} bytes are too many", mend=f"keep it within {max_bytes:,} bytes"

@@ -15,9 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from pipecat_workers_cli.buses.urls import BUS_KINDS, SHORT
 from pipecat_workers_cli.cli import complete
-from pipecat_workers_cli.cli.completions import FILES, Shell, generate_script
+from pipecat_workers_cli.cli.completions import FILES, Shell, shipped_script
+from pipecat_workers_cli.cli.listing import render_words
+from pipecat_workers_cli.cli.tab import offer, split_line
+from pipecat_workers_cli.cli.words import completions_file, read_rows
 from pipecat_workers_cli.services.providers import PROVIDERS, Role
+from pipecat_workers_cli.session.address import claim
 from pipecat_workers_cli.transports.params import TRANSPORTS
 
 CHECKOUT = Path(__file__).parents[2]
@@ -40,14 +45,7 @@ def run(home: Path, *words: str, **variables: str) -> subprocess.CompletedProces
 
 def offered(home: Path, line: str) -> list[str]:
     """Return what bash would be offered for the last word of a line."""
-    words = line.split(" ")
-    answer = run(
-        home,
-        "pmw",
-        COMP_WORDS=line,
-        COMP_CWORD=str(len(words) - 1),
-        _PMW_COMPLETE="complete_bash",
-    )
+    answer = run(home, "pmw", line, _PMW_COMPLETE="bash")
     assert (answer.returncode, answer.stderr) == (0, "")
     return answer.stdout.split()
 
@@ -77,6 +75,7 @@ class Screen:
 def open_shell(shell: Shell, home: Path, *, rc: bool = False) -> Iterator[Screen]:
     """Run a shell until the block ends; with `rc`, it reads its user's files."""
     program, *flags = INIT[shell]
+    runtime = os.environ["XDG_RUNTIME_DIR"]
     pid, descriptor = pty.fork()
     if pid == 0:
         os.environ.clear()
@@ -86,6 +85,7 @@ def open_shell(shell: Shell, home: Path, *, rc: bool = False) -> Iterator[Screen
             "TERM": "xterm",
             "PS1": "ready> ",
             "LC_ALL": "C.UTF-8",
+            "XDG_RUNTIME_DIR": runtime,
         }
         os.execvp(program, [program, "-i"] if rc else [program, *flags])
     try:
@@ -104,12 +104,16 @@ def shell(request: pytest.FixtureRequest) -> Shell:
     return request.param
 
 
-def test_the_shipped_scripts_are_those_that_typer_makes_today() -> None:
-    for shell, name in FILES.items():
-        shipped = (CHECKOUT / "completions" / name).read_text(encoding="utf-8")
-        assert shipped == generate_script(shell), (
-            "run python -m pipecat_workers_cli.cli.completions"
-        )
+def test_the_shipped_words_are_those_of_the_program_today() -> None:
+    shipped = Path(completions_file("words.tsv")).read_text(encoding="utf-8")
+    assert shipped == render_words(), "run python -m pipecat_workers_cli.cli.completions"
+
+
+def test_whatever_an_option_takes_is_known() -> None:
+    known = {"", "flag", "path", "any", *complete.COMPLETERS}
+    for row in read_rows():
+        if row.kind in ("option", "argument"):
+            assert row.takes in known or row.takes.startswith("one of "), row
 
 
 def test_the_names_offered_are_those_of_their_tables() -> None:
@@ -122,6 +126,7 @@ def test_the_names_offered_are_those_of_their_tables() -> None:
         Role.TTS: complete.TTSS,
     }
     assert tuple(sorted(TRANSPORTS)) == complete.TRANSPORTS
+    assert (*SHORT, *(f"{scheme}://" for scheme in BUS_KINDS)) == complete.BUSES
 
 
 @pytest.mark.parametrize(
@@ -148,7 +153,15 @@ def test_the_names_offered_are_those_of_their_tables() -> None:
         ("pmw handoff -o ", ["text", "json"]),
         ("pmw --log-level w", ["warning"]),
         ("pmw completions ", ["bash", "zsh", "fish"]),
-        ("pmw run ./mine", []),  # a path: the shell itself knows files
+        ("pmw handoff --llm=o", ["ollama", "openai"]),
+        ("pmw handoff --bus postgres", ["postgresql://", "postgres://"]),
+        ("pmw handoff --bus redis:", ["//"]),  # bash keeps what stands before a colon
+        ("pmw -v handoff -t console --services of", ["offline"]),
+        ("pmw worker s", ["support"]),
+        ("pmw worker --recipe debate a", ["advocate", "analyst"]),
+        ("pmw up se", ["sensor"]),
+        ("pmw handoff --record ", [":files"]),
+        ("pmw run ./mine", []),
         ("pmw handoff --set ", []),
     ],
 )
@@ -156,34 +169,78 @@ def test_bash_is_offered(tmp_path: Path, line: str, words: list[str]) -> None:
     assert offered(tmp_path, line) == words
 
 
-def test_a_tab_imports_neither_pipecat_nor_what_a_call_needs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pmw 'ha", ["pmw", "ha"]),
+        ('pmw say "two words" ', ["pmw", "say", "two words", ""]),
+        ("pmw say two\\ words", ["pmw", "say", "two words"]),
+        ("pmw say ''  x", ["pmw", "say", "", "x"]),
+        ("  pmw", ["pmw"]),
+    ],
+)
+def test_a_line_is_broken_as_a_shell_breaks_it(line: str, words: list[str]) -> None:
+    assert split_line(line) == words
+
+
+def test_recipes_of_the_user_are_offered_beside_those_that_ship(
+    tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    for name in ("mine.toml", "pyproject.toml", ".hidden.toml", "notes.md", "home/other.toml"):
+        (tmp_path / name).write_text("", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert [word for word, _ in offer(["run"], "") or ()][-1] == "mine.toml"
+    assert offer(["run"], "m") == [("mine.toml", "")]
+    assert offer(["run"], "ho") == [("home/", "")]
+    assert offer(["run"], "home/") == [("home/other.toml", "")]
+    assert offer(["run"], "./m") == [("./mine.toml", "")]
+    assert offer(["run"], "~/") == [("~/other.toml", "")]
+    assert offer(["run"], "nowhere/") == []
+
+
+def test_workers_are_those_of_the_recipe_that_was_typed(tmp_path: Path, monkeypatch) -> None:
+    mine = 'name = "mine"\n[[workers]]\nname = "tides"\n[[workers]]\nname = "desk"\n'
+    (tmp_path / "mine.toml").write_text(mine, encoding="utf-8")
+    (tmp_path / "torn.toml").write_text("[[", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert offer(["worker"], "") == [("greeter", ""), ("support", "")]
+    assert offer(["worker", "greeter", "--recipe=debate"], "a") == [
+        ("advocate", ""),
+        ("analyst", ""),
+    ]
+    assert offer(["worker", "--recipe", "./mine.toml"], "t") == [("tides", "")]
+    assert offer(["worker", "--recipe", "torn.toml"], "") == []
+
+
+def test_what_is_for_another_program_is_left_to_the_shell() -> None:
+    assert offer(["bus", "watch", "--", "python"], "bot") is None
+    assert offer(["handoff", "--record"], "") is None
+    assert offer(["nonsense"], "") == []
+
+
+def test_a_tab_imports_neither_typer_nor_what_a_call_needs(tmp_path: Path) -> None:
     program = (
         "import atexit, sys\n"
         "atexit.register(lambda: print(*sorted(sys.modules), sep='\\n', file=sys.stderr))\n"
         "from pipecat_workers_cli.__main__ import main\n"
         "main()\n"
     )
-    for line in ("pmw run ha", "pmw handoff --llm op"):
-        answer = run(
-            tmp_path,
-            sys.executable,
-            "-c",
-            program,
-            COMP_WORDS=line,
-            COMP_CWORD=str(line.count(" ")),
-            _PMW_COMPLETE="complete_bash",
-        )
+    for line in ("pmw run ha", "pmw handoff --llm op", "pmw worker gre"):
+        answer = run(tmp_path, sys.executable, "-c", program, line, _PMW_COMPLETE="bash")
+        ours = {name for name in answer.stderr.split() if name.startswith("pipecat_workers_cli.")}
+        assert answer.stdout.strip() in {"handoff", "openai", "greeter"}
+        rooms = {"__main__", "cli", "cli.complete", "cli.tab", "cli.words"}
+        assert ours == {f"pipecat_workers_cli.{name}" for name in rooms}
         loaded = set(answer.stderr.split())
-        assert answer.stdout.strip() in {"handoff", "openai"}
-        assert not loaded & {"pipecat", "numpy", "loguru", "aiohttp", "rich.console"}
-        # Typer itself imports pydantic as soon as a command has options; ours must not add to it.
-        assert not {name for name in loaded if name.startswith("pipecat_workers_cli.recipe.model")}
+        assert not loaded & {"pipecat", "typer", "pydantic", "json", "pathlib", "asyncio"}
 
 
 def test_the_command_prints_the_shipped_script(tmp_path: Path, shell: Shell) -> None:
     answer = run(tmp_path, "pmw", "completions", shell)
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert answer.stdout == (CHECKOUT / "completions" / FILES[shell]).read_text(encoding="utf-8")
+    assert answer.stdout == shipped_script(shell)
 
 
 PLACES = {
@@ -199,7 +256,7 @@ def test_installing_writes_the_users_file_once(tmp_path: Path, shell: Shell) -> 
     first = run(tmp_path, "pmw", "completions", shell, "--install")
     assert (first.returncode, first.stdout) == (0, f"completions for {shell} are in {path}\n")
     assert "open a new shell" in first.stderr
-    assert path.read_text(encoding="utf-8") == generate_script(shell)
+    assert path.read_text(encoding="utf-8") == shipped_script(shell)
     written = path.stat().st_mtime_ns
     assert run(tmp_path, "pmw", "completions", shell, "--install").returncode == 0
     assert path.stat().st_mtime_ns == written
@@ -209,9 +266,9 @@ def test_installing_writes_the_users_file_once(tmp_path: Path, shell: Shell) -> 
 def test_installing_replaces_an_older_script_of_pmws(tmp_path: Path, shell: Shell) -> None:
     path = tmp_path / PLACES[shell]
     path.parent.mkdir(parents=True)
-    path.write_text(generate_script(shell) + "# of an older pmw\n", encoding="utf-8")
+    path.write_text(shipped_script(shell) + "# of an older pmw\n", encoding="utf-8")
     assert run(tmp_path, "pmw", "completions", shell, "--install").returncode == 0
-    assert path.read_text(encoding="utf-8") == generate_script(shell)
+    assert path.read_text(encoding="utf-8") == shipped_script(shell)
 
 
 @pytest.mark.parametrize("shell", list(Shell))
@@ -256,21 +313,35 @@ LOADING = {
 }
 
 
-def test_a_real_tab_completes_commands_recipes_and_options(tmp_path: Path, shell: Shell) -> None:
-    script = CHECKOUT / "completions" / FILES[shell]
-    with open_shell(shell, tmp_path) as screen:
-        screen.type(LOADING[shell].format(file=script) + "; echo loa''ded\r")
-        screen.wait_for("loaded")
-        for typed, completed in (
-            ("pmw ha", "handoff "),
-            ("pmw recipe show ha", "handoff "),
-            ("pmw handoff --serv", "--services "),
-            ("pmw handoff --llm an", "anthropic "),
-            ("pmw handoff --services of", "offline "),
-        ):
-            screen.type(f"{typed}\t")
-            screen.wait_for(completed)
-            screen.type("\x15")  # Ctrl-U empties the line
+def test_a_real_tab_completes_what_may_stand_there(tmp_path: Path, shell: Shell) -> None:
+    (tmp_path / "mine.toml").write_text("", encoding="utf-8")
+    (tmp_path / "a b.wav").write_text("", encoding="utf-8")
+    session = claim("porridge")
+    try:
+        with open_shell(shell, tmp_path) as screen:
+            script = CHECKOUT / "completions" / FILES[shell]
+            screen.type(f"cd; {LOADING[shell].format(file=script)}; echo loa''ded\r")
+            screen.wait_for("loaded")
+            for typed, completed in (
+                ("pmw ha", "handoff "),
+                ("pmw recipe show ha", "handoff "),
+                ("pmw run mi", "mine.toml "),
+                ("pmw run ./mi", "mine.toml "),
+                ("pmw handoff --serv", "--services "),
+                ("pmw handoff --services of", "offline "),
+                ("pmw handoff --llm an", "anthropic "),
+                ("pmw handoff -t tel", "telnyx "),
+                ("pmw handoff --bus rediss:", "rediss://"),
+                ("pmw worker --recipe debate adv", "advocate "),
+                ("pmw say -s por", "porridge "),
+                ("pmw stop por", "porridge "),
+                ("pmw handoff --record a", "a\\ b.wav"),
+            ):
+                screen.type(f"{typed}\t")
+                screen.wait_for(completed)
+                screen.type("\x15")  # Ctrl-U empties the line
+    finally:
+        session.leave()
 
 
 def test_the_first_tab_of_a_new_zsh_completes_from_the_installed_file(tmp_path: Path) -> None:

@@ -338,11 +338,9 @@ def test_a_watch_ends_by_itself_when_it_was_told_to(pmw_run: Run, pmw):
 def test_a_session_is_offered_where_one_is_named(pmw_run: Run, pmw_env, tmp_path):
     start(pmw_run)
     for line in ("pmw say -s ha", "pmw stop ha", "pmw bus watch -s ha"):
-        words = line.split(" ")
         answer = subprocess.run(
-            PMW, cwd=tmp_path, capture_output=True, text=True, timeout=30,
-            env={**pmw_env, "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1),
-                 "_PMW_COMPLETE": "complete_bash"},
+            [*PMW, line], cwd=tmp_path, capture_output=True, text=True, timeout=30,
+            env={**pmw_env, "_PMW_COMPLETE": "bash"},
         )  # fmt: skip
         assert answer.stdout.split() == ["handoff"], answer
 
