@@ -54,7 +54,7 @@ def bench(
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
     seconds = read_span(span)
     if seconds is not None and count is not None:
         raise ConfigurationError("--for and --count both say when it is enough", mend="use one")

@@ -75,11 +75,13 @@ def evaluate(
     """Hold a recipe to scenarios, offline unless told otherwise; exit 1 if one fails."""
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
+    from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     terminal = Terminal.of(context)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing has passed yet
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    set_up_tracing()
     if junit is not None:
         from pipecat_workers_cli.cli.outcomes import require_writable
 
@@ -99,7 +101,7 @@ def evaluate(
     profile = Profile.OFFLINE if offline else services
     options = ServiceOptions(profile=profile, llm=llm, stt=stt, tts=tts)
     shared = choose_bus(BusOptions(bus, redis_url, database_url, channel))
-    part = None if shared is None else partial(Plan.main_alone, at=shared.told)
+    part = Plan.linking if shared is None else partial(Plan.main_alone, at=shared.told)
     plan = ready_plan(recipe, options, sets=sets or (), speech=wants_speech(wanted), part=part)
     require_means(wanted)
     terminal.say(_banner(plan, wanted))
@@ -111,7 +113,9 @@ def evaluate(
             timeout=timeout,
             watcher=report,
             bus=shared,
-            set_up_logs=lambda: set_up_logs(terminal.log_level, terminal.log_file),
+            set_up_logs=lambda: set_up_logs(
+                terminal.log_level, terminal.log_file, terminal.log_format
+            ),
         )
     finally:
         report.close()
