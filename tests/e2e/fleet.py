@@ -102,7 +102,7 @@ class Fleet:
         """Start a host for each worker, and wait until all serve."""
         hosts = [self.host(worker, recipe=recipe) for worker in workers]
         for host in hosts:
-            host.wait_for_line("Ctrl-C")
+            host.wait_for_line("Ctrl-C", timeout=60)
         return hosts
 
     def talk(self, *words: str, recipe: str = "handoff") -> Talk:
