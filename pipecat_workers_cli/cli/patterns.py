@@ -193,19 +193,21 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     from pipecat_workers_cli.cli.detach import detach, is_detached
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
+    from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     if options.detach and not is_detached():
         detach(terminal, recipe, options)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until a session takes it over
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    set_up_tracing()
     from pipecat_workers_cli.buses.urls import choose_bus
     from pipecat_workers_cli.call.plan import Plan
     from pipecat_workers_cli.call.ready import ready_plan
 
     bus = choose_bus(options.bus)
-    part = None if bus is None else partial(Plan.main_alone, at=bus.told)
+    part = Plan.linking if bus is None else partial(Plan.main_alone, at=bus.told)
     at_console = options.serve.transport == "console"
 
     def read() -> Plan:

@@ -107,7 +107,9 @@ def check_recipes(
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)  # Pipecat greets whoever imports it
+    set_up_logs(
+        terminal.log_level, terminal.log_file, terminal.log_format
+    )  # Pipecat greets whoever imports it
     faults: dict[str, Sequence[Fault]] = {}
     with Progress(terminal) as progress:
         for number, path in enumerate(paths, start=1):

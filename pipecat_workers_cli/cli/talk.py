@@ -136,6 +136,7 @@ async def _until_stopped(
                 attachable=options.say is None,
                 audio=audio,
                 bus=bus,
+                links=options.links,
                 leaving=leaving,
             )
     except asyncio.CancelledError:

@@ -139,7 +139,7 @@ def test_the_names_offered_are_those_of_their_tables() -> None:
         ("pmw recipe show ha", ["handoff"]),
         ("pmw recipe check handoff ha", ["handoff"]),
         ("pmw recipe check --no", ["--no-import"]),
-        ("pmw recipe graph de", ["debate"]),
+        ("pmw recipe graph deb", ["debate"]),
         ("pmw recipe graph debate --format ", ["tree", "mermaid"]),
         ("pmw recipe new ", []),
         ("pmw handoff --serv", ["--services"]),
