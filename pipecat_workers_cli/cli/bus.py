@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from pipecat_workers_cli.cli.arguments import Json, OutputOption, takes_log_options
+from pipecat_workers_cli.cli.bench import bench
 from pipecat_workers_cli.cli.choice import FilterOption
 from pipecat_workers_cli.cli.progress import reading
 from pipecat_workers_cli.cli.shared_bus import init
@@ -39,6 +40,7 @@ def bus(context: typer.Context) -> None:
 bus_app.command("watch")(watch)
 bus_app.command("record")(record)
 bus_app.command("init")(init)
+bus_app.command("bench")(bench)
 
 
 class Form(StrEnum):

@@ -3,15 +3,20 @@
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
+    Bus,
+    Channel,
+    DatabaseUrl,
     Json,
     Llm,
     OutputOption,
+    RedisUrl,
     ServicesOption,
     Sets,
     Stt,
@@ -21,7 +26,7 @@ from pipecat_workers_cli.cli.arguments import (
 from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
-from pipecat_workers_cli.options import Output, Profile, ServiceOptions
+from pipecat_workers_cli.options import BusOptions, Output, Profile, ServiceOptions
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.call.plan import Plan
@@ -54,6 +59,10 @@ def evaluate(
     stt: Stt = None,
     tts: Tts = None,
     sets: Sets = None,
+    bus: Bus = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+    channel: Channel = None,
     timeout: Annotated[
         float, typer.Option("--timeout", min=1, metavar="S", help="For the whole run.")
     ] = TIMEOUT,
@@ -77,6 +86,7 @@ def evaluate(
         from pipecat_workers_cli.cli.outcomes import require_writable
 
         require_writable(junit)
+    from pipecat_workers_cli.buses.urls import choose_bus
     from pipecat_workers_cli.call.plan import Plan
     from pipecat_workers_cli.call.ready import ready_plan
     from pipecat_workers_cli.session.eval import run_eval
@@ -90,9 +100,9 @@ def evaluate(
     offline = services is None and not (llm or stt or tts)
     profile = Profile.OFFLINE if offline else services
     options = ServiceOptions(profile=profile, llm=llm, stt=stt, tts=tts)
-    plan = ready_plan(
-        recipe, options, sets=sets or (), speech=wants_speech(wanted), part=Plan.linking
-    )
+    shared = choose_bus(BusOptions(bus, redis_url, database_url, channel))
+    part = Plan.linking if shared is None else partial(Plan.main_alone, at=shared.told)
+    plan = ready_plan(recipe, options, sets=sets or (), speech=wants_speech(wanted), part=part)
     require_means(wanted)
     terminal.say(_banner(plan, wanted))
     with _Report(terminal, Output.JSON if json else output) as report:
@@ -101,6 +111,7 @@ def evaluate(
             wanted,
             timeout=timeout,
             watcher=report,
+            bus=shared,
             set_up_logs=lambda: set_up_logs(
                 terminal.log_level, terminal.log_file, terminal.log_format
             ),
@@ -116,8 +127,10 @@ def evaluate(
 
 
 def _banner(plan: "Plan", scenarios: Sequence["Scenario"]) -> str:
-    providers = " · ".join(f"{c.role}: {c.provider} ({c.why})" for c in plan.choices())
-    return f"{plan.loaded.recipe.name}: {_count(len(scenarios))} · {providers}"
+    bus = [f"bus: {plan.elsewhere}"] if plan.elsewhere else []
+    providers = [f"{c.role}: {c.provider} ({c.why})" for c in plan.choices()]
+    counted = f"{plan.loaded.recipe.name}: {_count(len(scenarios))}"
+    return " · ".join([counted, *bus, *providers])
 
 
 def _tally(outcomes: Sequence["Outcome"]) -> str:
