@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import psutil
@@ -103,7 +103,7 @@ class Level:
         letters: That cross the bus in a turn, both ways.
         main: MiB resident in the main workers' process.
         hosts: The same in all hosts.
-        unanswered: Turns without an answer.
+        unanswered: Turns without an answer, and calls without a greeting.
         lost: Letters that did not get where they should.
     """
 
@@ -135,9 +135,12 @@ class Measuring:
         """Open calls up to a number and time their turns."""
         self._opening.clear()
         self._unanswered = 0
-        while len(self._callers) < calls:
-            count = min(OPENING_AT_ONCE, calls - len(self._callers))
-            self._callers += await asyncio.gather(*(self._open(stack) for _ in range(count)))
+        to_open = calls - len(self._callers)
+        while to_open > 0:
+            count = min(OPENING_AT_ONCE, to_open)
+            opened = await asyncio.gather(*(self._open(stack) for _ in range(count)))
+            self._callers += filter(None, opened)
+            to_open -= count
         gc.collect()
         main, hosts = resident(), sum(host.memory_info().rss for host in self._hosts) / MEBI
         spread = await self._talk(EVERY)
@@ -158,16 +161,17 @@ class Measuring:
             self._post.counts.lost + self._post.counts.shed,
         )
 
-    async def _open(self, stack: AsyncExitStack) -> Caller:
+    async def _open(self, stack: AsyncExitStack) -> Caller | None:
         began = time.perf_counter()
         # A call ends in the task that began it.
         entered: asyncio.Future[Caller] = asyncio.get_running_loop().create_future()
         leave = asyncio.Event()
 
         async def hold() -> None:
-            async with self._opened() as caller:
-                entered.set_result(caller)
-                await leave.wait()
+            with suppress(TimeoutError):  # no greeting, or no end: counted, or too late to count
+                async with self._opened() as caller:
+                    entered.set_result(caller)
+                    await leave.wait()
 
         task = asyncio.create_task(hold())
 
@@ -177,8 +181,9 @@ class Measuring:
 
         stack.push_async_callback(end)
         await asyncio.wait({task, entered}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
+        if not entered.done():
+            self._unanswered += 1
+            return None
         self._opening.append(time.perf_counter() - began)
         return await entered
 

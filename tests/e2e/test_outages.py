@@ -44,7 +44,7 @@ def answers(talk: Talk) -> int:
 def test_a_call_outlives_a_redis_that_is_killed(fleet):
     host = fleet.host("greeter", "support")
     talk, local = fleet.talk(), fleet.talk("--bus", "local")
-    talk.told("bot")
+    talk.told("bot", worker="greeter", within=40)
     local.told("bot")
     outlive(fleet, talk, away=0.5, empty=False)
     fleet.server.kill()
@@ -61,7 +61,7 @@ def test_a_call_outlives_a_redis_that_is_killed(fleet):
 def test_a_call_outlives_an_engine_that_was_away_for_long(fleet, empty):
     host = fleet.host("greeter", "support")
     talk = fleet.talk()
-    talk.told("bot", within=40)
+    talk.told("bot", worker="greeter", within=40)
     outlive(fleet, talk, away=8, empty=empty)
     assert host.popen.poll() is None
     assert talk.hang_up() == 0
@@ -73,7 +73,7 @@ def test_a_call_outlives_an_engine_that_was_away_for_long(fleet, empty):
 def test_a_call_outlives_an_engine_that_is_frozen_for_a_minute(fleet):
     host = fleet.host("greeter", "support")
     talk = fleet.talk()
-    talk.told("bot", within=40)
+    talk.told("bot", worker="greeter", within=40)
     talk.ask("What do you sell?")
     fleet.server.freeze()
     talk.say(QUESTION)
@@ -124,7 +124,7 @@ def test_a_call_outlives_a_network_that_swallows_everything_for_a_minute(
     try:
         fleet.host("greeter", "support")
         talk = fleet.talk()
-        talk.told("bot")
+        talk.told("bot", worker="greeter", within=40)
         talk.ask("What do you sell?")
         # What is sent from there still arrives here; nobody there hears anything.
         subprocess.run(["ip", "route", "add", "blackhole", f"{there}/32"], check=True)
@@ -165,7 +165,7 @@ def garbage(channel: str, call: str) -> list[bytes]:
 @EITHER
 def test_garbage_in_the_inboxes_of_live_processes_is_refused_and_a_call_goes_on(fleet):
     host, talk = fleet.host("greeter", "support"), fleet.talk()
-    call = talk.told("bot", within=40)["call"]
+    call = talk.told("bot", worker="greeter", within=40)["call"]
     pids = (host.popen.pid, talk.popen.pid)
     inboxes = fleet.server.inboxes(fleet.channel)
     assert len(inboxes) == 2
@@ -225,7 +225,7 @@ def test_a_signal_ends_every_process_while_its_engine_is_dead(fault, number, fle
     with connected(server.port) as caller:
         caller.send(eval_hello())
         server.wait_for_line("greeter:")
-        talk.told("bot")
+        talk.told("bot", worker="greeter", within=40)
         getattr(fleet.server, fault)()
         talk.say(QUESTION)
         talk.wait_for(lambda: any("as soon as it is back" in line for line in talk.out))
@@ -262,7 +262,7 @@ def test_a_host_without_calls_leaves_cleanly_while_its_engine_is_dead(fault, num
 
 def test_a_second_signal_leaves_at_once_while_redis_says_nothing(fleet):
     host, talk = fleet.host("greeter", "support"), fleet.talk()
-    talk.told("bot")
+    talk.told("bot", worker="greeter", within=40)
     fleet.server.freeze()
     for process in (talk, host):
         process.popen.send_signal(signal.SIGINT)
