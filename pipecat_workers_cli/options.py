@@ -21,6 +21,13 @@ class TrafficMode(StrEnum):
     OFF = "off"
 
 
+class Duplex(StrEnum):
+    """Whether the caller is heard while the bot speaks."""
+
+    HALF = "half"
+    FULL = "full"
+
+
 class Output(StrEnum):
     """What a command writes to stdout."""
 
@@ -99,12 +106,30 @@ class BusOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """This machine's own sound, for `-t local`.
+
+    Attributes:
+        duplex: `half` closes the microphone while the bot speaks.
+        input_device: The microphone's number or name; None takes the default.
+        output_device: The loudspeaker's.
+        list_devices: Only list which there are.
+    """
+
+    duplex: Duplex = Duplex.HALF
+    input_device: str | None = None
+    output_device: str | None = None
+    list_devices: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CallOptions:
     """All that a pattern command was told.
 
     Attributes:
         services: Which providers.
         serve: Where callers come from.
+        local: Which microphone and loudspeaker, where the caller is here.
         trust: What is granted besides.
         bus: What carries messages between workers.
         sets: `--set` as typed, `KEY=VALUE` each.
@@ -123,6 +148,7 @@ class CallOptions:
 
     services: ServiceOptions = field(default_factory=ServiceOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
+    local: LocalOptions = field(default_factory=LocalOptions)
     trust: Trust = field(default_factory=Trust)
     bus: BusOptions = field(default_factory=BusOptions)
     sets: tuple[str, ...] = ()

@@ -26,6 +26,8 @@ from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import (
     BusOptions,
     CallOptions,
+    Duplex,
+    LocalOptions,
     Output,
     Profile,
     ServeOptions,
@@ -41,7 +43,7 @@ def _log_level(value: str | None) -> str | None:
 
 
 LOGS, SERVICES, CALLERS, SCRIPT = "Logs", "Services", "Callers", "A call without a person"
-BUS = "Bus"
+BUS, LOCAL = "Bus", "This machine's microphone (-t local)"
 
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Only results and errors.", rich_help_panel=LOGS)
@@ -177,7 +179,7 @@ def call_options(
             autocompletion=complete_transport,
             metavar="NAME",
             rich_help_panel=CALLERS,
-            help="console, webrtc, daily, …; left out: all that the web server can serve.",
+            help="local, console, webrtc, daily, …; left out: all that the web server can serve.",
         ),
     ] = None,
     host: Host = "localhost",
@@ -228,6 +230,33 @@ def call_options(
             help="Ends a call in which nobody says anything.",
         ),
     ] = 300.0,
+    duplex: Annotated[
+        Duplex,
+        typer.Option(
+            "--duplex",
+            rich_help_panel=LOCAL,
+            help="half: the bot doesn't hear itself; full: it can be interrupted, by headphones.",
+        ),
+    ] = Duplex.HALF,
+    input_device: Annotated[
+        str | None,
+        typer.Option(
+            "--input-device",
+            metavar="NAME",
+            rich_help_panel=LOCAL,
+            help="The microphone: a number or a part of its name.",
+        ),
+    ] = None,
+    output_device: Annotated[
+        str | None,
+        typer.Option(
+            "--output-device", metavar="NAME", rich_help_panel=LOCAL, help="The loudspeaker."
+        ),
+    ] = None,
+    list_devices: Annotated[
+        bool,
+        typer.Option("--list-devices", rich_help_panel=LOCAL, help="Only list what is there."),
+    ] = False,
     bus: Bus = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
@@ -327,6 +356,7 @@ def call_options(
             insecure=insecure,
             runner_args=Terminal.of(context).runner_args,
         ),
+        local=LocalOptions(duplex, input_device, output_device, list_devices),
         bus=BusOptions(bus, redis_url, database_url, channel),
         sets=tuple(sets or ()),
         traffic=traffic,

@@ -18,6 +18,7 @@ TRANSPORTS = (
     "daily",
     "exotel",
     "livekit",
+    "local",
     "moq",
     "plivo",
     "telnyx",
