@@ -21,9 +21,11 @@ class Check:
         state: `WRONG` stops the command that needs it.
         found: One line; never a key, a token or a password.
         mend: What to do about it; empty when nothing needs doing.
+        variables: Names of the environment variables that would mend it, if set.
     """
 
     name: str
     state: State
     found: str
     mend: str = ""
+    variables: tuple[str, ...] = ()

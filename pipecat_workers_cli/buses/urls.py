@@ -1,6 +1,6 @@
 """Which bus is meant, and what opens it. A scheme picks a row, and only its module is imported."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +15,7 @@ from pipecat_workers_cli.settings import variable
 if TYPE_CHECKING:
     from pipecat_workers_cli.buses.network import Network
     from pipecat_workers_cli.buses.pubsub import Channel
+    from pipecat_workers_cli.checks import Check
 
 REDIS_URL = "redis://localhost:6379"
 LONGEST_CHANNEL = 80  # characters
@@ -27,20 +28,24 @@ class BusKind:
     Attributes:
         module: Has `open_network(url, *, channel)`, an async context manager; or if it is
             `stock`, `open_channel` with the same arguments.
+        checks: Has `examine(url, *, channel)` for `pmw doctor`, a coroutine function that
+            returns findings; or if it is `stock`, `examine_stock` with the same arguments.
         channel: The channel if none is named.
         channel_from: The environment variable that may name it, besides `$PMW_CHANNEL`.
         stock: Whether it is spoken as by Pipecat's own bus, with strangers: one call a channel.
     """
 
     module: str
+    checks: str
     channel: str
     channel_from: str | None = None
     stock: bool = False
 
 
-REDIS = BusKind("pipecat_workers_cli.buses.redis", "pipecat:acme")
-PGMQ = BusKind("pipecat_workers_cli.buses.pgmq", "pipecat_acme", "PGMQ_CHANNEL")
-PUBSUB = BusKind("pipecat_workers_cli.buses.pubsub", "pipecat:acme", stock=True)
+HERE = "pipecat_workers_cli.buses"
+REDIS = BusKind(f"{HERE}.redis", f"{HERE}.redis_checks", "pipecat:acme")
+PGMQ = BusKind(f"{HERE}.pgmq", f"{HERE}.postgres_checks", "pipecat_acme", "PGMQ_CHANNEL")
+PUBSUB = BusKind(f"{HERE}.pubsub", f"{HERE}.redis_checks", "pipecat:acme", stock=True)
 BUS_KINDS: Mapping[str, BusKind] = MappingProxyType(
     {
         "redis": REDIS,
@@ -191,6 +196,20 @@ async def prepare(bus: SharedBus) -> str:
         told = f"PGMQ {await install(bus.url)}"
     async with open_channel(bus) if bus.kind.stock else open_network(bus):
         return f"{bus.told}: {told}, and it can be used"
+
+
+async def examine(bus: SharedBus) -> "Sequence[Check]":
+    """Look at a bus as `pmw doctor` does; what can't be reached is a finding, too.
+
+    Returns:
+        Findings about the server, the rights there, and what would lose or delay messages.
+
+    Raises:
+        ConfigurationError: The URL can't be read.
+    """
+    checks = import_module(bus.kind.checks)
+    look = checks.examine_stock if bus.kind.stock else checks.examine
+    return await look(bus.url, channel=bus.channel)
 
 
 def open_channel(bus: SharedBus) -> "AbstractAsyncContextManager[Channel]":

@@ -25,6 +25,7 @@ from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.cli.sessions import say, stop
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.usage import UsageError, explain_usage
+from pipecat_workers_cli.cli.voices import voices
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 
 PANELS = ("Patterns", "Recipes", "Distributed", "Sessions", "Traffic", "Tools")
@@ -65,6 +66,7 @@ app.command(rich_help_panel="Sessions")(say)
 app.command(rich_help_panel="Sessions")(stop)
 app.add_typer(bus_app, name="bus", rich_help_panel="Traffic")
 app.command(rich_help_panel="Tools")(doctor)
+app.command(rich_help_panel="Tools")(voices)
 app.command(rich_help_panel="Tools")(completions)
 
 HAND_ON = (

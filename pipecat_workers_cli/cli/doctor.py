@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
+    Bus,
+    Channel,
+    DatabaseUrl,
     Host,
     Json,
     Llm,
     OutputOption,
     Port,
+    RedisUrl,
     ServicesOption,
     Stt,
+    Transport,
     Tts,
     takes_log_options,
 )
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
-from pipecat_workers_cli.options import Output, ServiceOptions
+from pipecat_workers_cli.options import BusOptions, Output, ServiceOptions
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.checks import Check
@@ -33,12 +39,23 @@ def doctor(
         list[str] | None,
         typer.Argument(
             metavar="COMMAND",
-            help="Look only at what these need, such as handoff.",
+            help="Look only at what these need: handoff; worker; run my.toml.",
             show_default="everything",
         ),
     ] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Ask the providers whether they take the keys.")
+    ] = False,
+    no_speech: Annotated[
+        bool, typer.Option("--no-speech", help="Don't try the offline speech: it takes seconds.")
+    ] = False,
+    transport: Transport = None,
     host: Host = "localhost",
     port: Port = 7860,
+    bus: Bus = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+    channel: Channel = None,
     services: ServicesOption = None,
     llm: Llm = None,
     stt: Stt = None,
@@ -46,35 +63,70 @@ def doctor(
     output: OutputOption = Output.TEXT,
     as_json: Json = False,
 ) -> None:
-    """Check keys, services, packages and ports: what is missing, and how to mend it.
+    """Check keys, services, servers, packages and ports: what is missing, and how to mend it.
 
     Exit 1 if something is wrong; a warning is not.
     """
-    import json
+    import asyncio
 
     from pipecat_workers_cli.logs import set_up_logs
-    from pipecat_workers_cli.session.health import examine
     from pipecat_workers_cli.settings import load_env
 
     terminal = Terminal.of(context)
-    load_env(terminal.env_file)
+    env_file = load_env(terminal.env_file)
     set_up_logs(terminal.log_level, terminal.log_file)
-    options = ServiceOptions(profile=services, llm=llm, stt=stt, tts=tts)
-    findings = list(examine(commands or (), services=options, host=host, port=port))
-    if as_json or output is Output.JSON:
-        for finding in findings:
-            typer.echo(json.dumps(fields(finding), ensure_ascii=False))
-    elif sys.stdout.isatty():
-        print_table(terminal, findings)
-    else:
-        print_lines(findings)
+    with Progress(terminal, "looking around") as progress:
+        from pipecat_workers_cli.session.health import examine
+        from pipecat_workers_cli.session.needs import Asked
+
+        asked = Asked(
+            services=ServiceOptions(profile=services, llm=llm, stt=stt, tts=tts),
+            transport=transport,
+            host=host,
+            port=port,
+            bus=BusOptions(bus, redis_url, database_url, channel),
+            online=online,
+            speech=not no_speech,
+            env_file=env_file,
+        )
+
+        def looking(left: Sequence[str]) -> None:
+            if left:
+                progress.tell(f"looking at {', '.join(left)}")
+
+        findings = asyncio.run(examine(commands or (), asked, progress=looking))
+    show(terminal, findings, output=Output.JSON if as_json else output)
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
 
 
-def fields(finding: "Check") -> dict[str, str]:
+def show(terminal: Terminal, findings: Sequence["Check"], *, output: Output) -> None:
+    """Print findings as stdout wants them, without a secret in any text."""
+    import json
+
+    from pipecat_workers_cli.logs import redact
+
+    if output is Output.JSON:
+        for finding in findings:
+            typer.echo(redact(json.dumps(fields(finding), ensure_ascii=False)))
+    elif sys.stdout.isatty():
+        print_table(terminal, findings)
+    else:
+        print_lines(findings)
+
+
+def fields(finding: "Check") -> dict[str, str | list[str]]:
     """Return a finding as JSON shows it."""
-    return {name: str(getattr(finding, name)) for name in ("name", "state", "found", "mend")}
+    told: dict[str, str | list[str]] = {
+        name: str(getattr(finding, name)) for name in ("name", "state", "found", "mend")
+    }
+    return told | {"variables": list(finding.variables)}
+
+
+def to_paste(findings: Sequence["Check"]) -> list[str]:
+    """Return lines that set what is missing, for a shell or for `.env`, which takes the same."""
+    missing = dict.fromkeys(name for finding in findings for name in finding.variables)
+    return [f"export {name}=" for name in missing]
 
 
 def print_lines(findings: Sequence["Check"]) -> None:
@@ -84,6 +136,8 @@ def print_lines(findings: Sequence["Check"]) -> None:
         typer.echo(f"{finding.state:<7}  {finding.name:<{width}}  {finding.found}")
         if finding.mend:
             typer.echo(f"{'':<7}  {'':<{width}}  try: {finding.mend}")
+    if missing := to_paste(findings):
+        typer.echo("\n# missing; for a shell, or for .env\n" + "\n".join(missing))
 
 
 def print_table(terminal: Terminal, findings: Sequence["Check"]) -> None:
@@ -101,6 +155,9 @@ def print_table(terminal: Terminal, findings: Sequence["Check"]) -> None:
     table.columns[1].no_wrap = True
     console = terminal.console()
     console.print(table)
+    if missing := to_paste(findings):
+        console.print(Text("\nmissing; for a shell, or for .env:", style="dim"))
+        console.print(Text("\n".join(missing)))
     states = [str(finding.state) for finding in findings]
     wrong, warnings = states.count("wrong"), states.count("warning")
     console.print(Text(f"\n{wrong} wrong, {warnings} to know about", style="dim"))

@@ -5,15 +5,11 @@ server's address or None, and the recipe's further settings, which have been che
 names are those of Pipecat's own settings. Nothing connects before the pipeline starts.
 """
 
-import ssl
 from collections.abc import Mapping
-from functools import cache
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import certifi
 from anthropic import AsyncAnthropic
 from anthropic import DefaultAsyncHttpxClient as AnthropicHttpClient
 from openai import AsyncOpenAI
@@ -25,6 +21,7 @@ from pipecat.services.ollama.llm import OLLamaLLMService
 from pipecat.services.openai.llm import OpenAILLMService
 
 from pipecat_workers_cli.services.providers import TOOL_TIMEOUT, Persona
+from pipecat_workers_cli.services.tls import tls
 
 ATTEMPT_TIMEOUT = 8.0  # seconds without a byte; a caller hangs up in longer silence
 LOCAL_ATTEMPT_TIMEOUT = 60.0  # seconds; a server at home may have to load the model first
@@ -94,7 +91,7 @@ def build_anthropic(
         base_url=base_url or ANTHROPIC_URL,
         timeout=timeout,
         max_retries=RETRIES,
-        http_client=AnthropicHttpClient(verify=_tls(), event_hooks=HOOKS),
+        http_client=AnthropicHttpClient(verify=tls(), event_hooks=HOOKS),
     )
     extra = own.pop("extra", {})
     chosen = AnthropicLLMService.Settings.from_mapping(own)
@@ -138,7 +135,7 @@ class _OpenAI(OpenAILLMService):
             base_url=base_url,
             timeout=self._attempt_timeout,
             max_retries=RETRIES,
-            http_client=OpenAIHttpClient(verify=_tls(), event_hooks=HOOKS),
+            http_client=OpenAIHttpClient(verify=tls(), event_hooks=HOOKS),
         )
         return self._bounded_client
 
@@ -198,15 +195,6 @@ async def _refuse_to_wait(response: Any) -> None:
 
 
 HOOKS = {"response": [_refuse_to_wait]}
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """Return one for all clients: each would read the machine's certificates anew, 40 ms."""
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile or (paths.capath and any(Path(paths.capath).iterdir())):
-        return ssl.create_default_context()
-    return ssl.create_default_context(cafile=certifi.where())
 
 
 def _cartesia_url(base_url: str) -> str:

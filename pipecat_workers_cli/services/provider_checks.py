@@ -9,6 +9,7 @@ from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.services.provider_settings import HTTP
 from pipecat_workers_cli.services.providers import (
     PROVIDERS,
+    ROWS,
     Choice,
     Provider,
     Role,
@@ -31,26 +32,41 @@ def check(choice: Choice, voice: str | None = None) -> list[Check]:
     """
     row = provider(choice)
     return [
-        *_check_key(row),
+        *_check_key(row, choice),
         *_check_packages(row),
         *_check_url(row, choice),
         *_check_voice(row, choice, voice),
     ]
 
 
-def _check_key(row: Provider) -> Iterator[Check]:
+def _check_key(row: Provider, choice: Choice) -> Iterator[Check]:
     if not row.key:
         return
-    key = variable(row.key)
-    if key is None:
+    key = (variable(row.key) or "").strip()
+    if not key:
         mend = f"set {row.key} in the environment or in .env, or use --services offline"
-        yield Check(row.key, State.WRONG, f"{row.key} is not set", mend)
-    elif not key.strip().isascii() or not key.strip().isprintable() or " " in key.strip():
+        yield Check(row.key, State.WRONG, f"{row.key} is not set", mend, (row.key,))
+    elif not key.isascii() or not key.isprintable() or " " in key:
         # A client would put it into a header, and an error about that header into a log.
         mend = f"copy {row.key} anew, without quotes or line breaks"
         yield Check(row.key, State.WRONG, f"{row.key} holds characters that no key has", mend)
+    elif (other := _whose(key)) not in (None, row.name) and not _elsewhere(row, choice):
+        mend = f"copy {row.key} anew from {row.name}'s console"
+        yield Check(row.key, State.WARNING, f"{row.key} looks like a key of {other}'s", mend)
     else:
         yield Check(row.key, State.OK, "set")
+
+
+def _whose(key: str) -> str | None:
+    """Return the provider whose keys begin like this one; None if that can't be told."""
+    marks = {row.question.key_begins: row.name for row in ROWS if row.question is not None}
+    begins = [mark for mark in marks if mark and key.startswith(mark)]
+    return marks[max(begins, key=len)] if begins else None
+
+
+def _elsewhere(row: Provider, choice: Choice) -> bool:
+    """Say whether another server stands in the provider's place, with keys of its own."""
+    return "base_url" in choice.settings or bool(row.url and variable(row.url))
 
 
 def _check_packages(row: Provider) -> Iterator[Check]:

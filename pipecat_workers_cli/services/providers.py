@@ -30,6 +30,14 @@ from pipecat_workers_cli.services.provider_settings import (
     OPENAI_SETTINGS,
     Kind,
 )
+from pipecat_workers_cli.services.questions import (
+    ASK_ANTHROPIC,
+    ASK_CARTESIA,
+    ASK_DEEPGRAM,
+    ASK_OLLAMA,
+    ASK_OPENAI,
+    Question,
+)
 from pipecat_workers_cli.settings import variable
 
 if TYPE_CHECKING:
@@ -119,6 +127,7 @@ class Provider:
         extra: The extra of ours that brings them; empty for the base installation.
         key: The variable with its key; empty if it needs none.
         url: The variable that names another server; empty if there can be none.
+        question: What it is asked to learn whether it takes the key; None asks nothing.
         settings: The further keys a recipe may give, and what each may be.
         calls: How many calls at once one process bears with it.
         local: It runs on this machine, so nothing leaves it.
@@ -135,6 +144,7 @@ class Provider:
     extra: str = ""
     key: str = ""
     url: str = ""
+    question: Question | None = None
     settings: Mapping[str, Kind] = field(default_factory=dict)
     local: bool = False
 
@@ -145,23 +155,24 @@ STT, LLM, TTS = Role.STT, Role.LLM, Role.TTS
 ROWS = (
     Provider(STT, "deepgram", CLOUD, "build_deepgram", calls=BY_WIRE, default="nova-3-general",
              packages=("deepgram",), key="DEEPGRAM_API_KEY", url="DEEPGRAM_BASE_URL",
-             settings=DEEPGRAM_SETTINGS),
+             question=ASK_DEEPGRAM, settings=DEEPGRAM_SETTINGS),
     Provider(STT, "moonshine", OFFLINE, "build_moonshine", calls=ON_TWO_CORES, default="tiny",
              models=("tiny",), packages=("moonshine_voice",), extra="offline", local=True),
     Provider(LLM, "openai", CLOUD, "build_openai", calls=IN_WORDS, default="gpt-4.1-mini",
              packages=("openai",), key="OPENAI_API_KEY", url="OPENAI_BASE_URL",
-             settings=OPENAI_SETTINGS),
+             question=ASK_OPENAI, settings=OPENAI_SETTINGS),
     Provider(LLM, "anthropic", CLOUD, "build_anthropic", calls=IN_WORDS, default="claude-haiku-4-5",
              packages=("anthropic",), key="ANTHROPIC_API_KEY", url="ANTHROPIC_BASE_URL",
-             settings=ANTHROPIC_SETTINGS),
+             question=ASK_ANTHROPIC, settings=ANTHROPIC_SETTINGS),
     Provider(LLM, "ollama", CLOUD, "build_ollama", calls=ON_TWO_CORES, default="qwen3",
-             packages=("openai",), url="OLLAMA_BASE_URL", settings=OPENAI_SETTINGS, local=True),
+             packages=("openai",), url="OLLAMA_BASE_URL", question=ASK_OLLAMA,
+             settings=OPENAI_SETTINGS, local=True),
     Provider(LLM, "scripted", SCRIPTED, "ScriptedLLMService", calls=IN_WORDS, models=(),
              local=True),
     Provider(TTS, "cartesia", CLOUD, "build_cartesia", calls=BY_WIRE,
              default="71a7ad14-091c-4e8e-a314-022ece01c121",
              packages=("websockets",), key="CARTESIA_API_KEY", url="CARTESIA_BASE_URL",
-             settings=CARTESIA_SETTINGS),
+             question=ASK_CARTESIA, settings=CARTESIA_SETTINGS),
     Provider(TTS, "piper", OFFLINE, "build_piper", calls=ON_TWO_CORES, default="joe",
              packages=("piper", "soxr"), extra="offline", local=True),
 )

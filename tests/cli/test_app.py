@@ -61,7 +61,7 @@ def test_help_groups_the_commands_by_panel(run: Run, words: tuple[str, ...]) -> 
         "Distributed": ("worker", "up"),
         "Sessions": ("ps", "say", "stop"),
         "Traffic": ("bus",),
-        "Tools": ("doctor", "completions"),
+        "Tools": ("doctor", "voices", "completions"),
     }.items():
         inside = out.split(f"─ {panel} ─")[1].split("╰")[0]
         for command in commands:
@@ -92,6 +92,7 @@ def test_a_group_alone_shows_its_help(run: Run, group: str) -> None:
         "stop",
         "bus",
         "doctor",
+        "voices",
         "completions",
     ],
 )

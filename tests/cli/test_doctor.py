@@ -27,9 +27,12 @@ def environment(**variables: str) -> dict[str, str]:
     return plain | {"COLUMNS": "80"} | variables
 
 
-def doctor(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def doctor(
+    folder: Path, *words: str, speech: tuple[str, ...] = ("--no-speech",), **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it; without the loop through the offline speech, which takes seconds."""
     return subprocess.run(
-        [sys.executable, "-m", "pipecat_workers_cli", "doctor", *words],
+        [sys.executable, "-m", "pipecat_workers_cli", "doctor", *speech, *words],
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -41,7 +44,7 @@ def doctor(folder: Path, *words: str, **variables: str) -> subprocess.CompletedP
 
 def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert all(row.keys() == {"name", "state", "found", "mend"} for row in rows)
+    assert all(row.keys() == {"name", "state", "found", "mend", "variables"} for row in rows)
     assert {row["state"] for row in rows} <= {"ok", "warning", "wrong"}
     assert all(row["mend"] for row in rows if row["state"] != "ok")
     return {row["name"]: row for row in rows}
@@ -139,7 +142,7 @@ def test_off_a_terminal_each_finding_is_a_line_and_each_mend_another(tmp_path, f
 def test_on_a_terminal_it_is_a_table_that_fits(tmp_path, free_port):
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipecat_workers_cli", "doctor", "--port", free_port],
+        [sys.executable, "-m", "pipecat_workers_cli", "doctor", "--no-speech", "--port", free_port],
         stdout=terminal,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
@@ -166,7 +169,7 @@ def test_it_looks_without_importing_pipecat_or_a_speech_package(tmp_path, free_p
     program = (
         "import sys\n"
         "from pipecat_workers_cli.cli.app import main\n"
-        f"try: main(['doctor', '--json', '--port', '{free_port}'])\n"
+        f"try: main(['doctor', '--no-speech', '--json', '--port', '{free_port}'])\n"
         "except SystemExit: pass\n"
         "heavy = {'pipecat', 'piper', 'moonshine_voice', 'numpy', 'openai'} & sys.modules.keys()\n"
         "print(sorted(heavy), file=sys.stderr)\n"
@@ -190,3 +193,68 @@ def test_every_variable_it_knows_is_explained_in_the_example_and_none_has_a_valu
     names = [line.removesuffix("=") for line in lines if line and not line.startswith("#")]
     assert {row.name for row in VARIABLES} <= set(names)
     assert all(re.fullmatch(r"[A-Z_]+", name) for name in names)
+
+
+@pytest.mark.speech
+def test_the_offline_speech_says_a_sentence_and_hears_it_back(tmp_path, free_port):
+    done = doctor(tmp_path, "handoff", "-o", "json", "--port", free_port, speech=())
+    found = findings(done)["offline speech"]
+    assert (done.returncode, found["state"]) == (0, "ok")
+    assert re.search("quick|brown|lazy", found["found"]), "the words that were heard"
+    console = doctor(tmp_path, "handoff", "-t", "console", "-o", "json", speech=())
+    assert not {"offline speech", "browser"} & findings(console).keys()
+
+
+def test_what_is_missing_is_listed_ready_to_paste(tmp_path, free_port):
+    words = ("handoff", "--services", "cloud", "--port", free_port)
+    done = doctor(tmp_path, *words, OPENAI_API_KEY=SECRET)
+    lines = done.stdout.splitlines()
+    assert lines[-2:] == ["export DEEPGRAM_API_KEY=", "export CARTESIA_API_KEY="]
+    (tmp_path / ".env").write_text("\n".join(f"{line}{SECRET}" for line in lines[-2:]))
+    mended = doctor(tmp_path, *words, OPENAI_API_KEY=SECRET)
+    assert (mended.returncode, "export" in mended.stdout) == (0, False)
+
+
+def test_a_key_of_another_provider_is_noticed_unless_the_server_is_another_too(tmp_path):
+    words = ("eval", "--llm", "openai", "-o", "json")
+    key = {"OPENAI_API_KEY": "sk-ant-0123456789"}
+    found = findings(doctor(tmp_path, *words, **key))["llm by openai"]
+    assert (found["state"], "anthropic" in found["found"]) == ("warning", True)
+    key["OPENAI_BASE_URL"] = "https://api.example.com/v1"
+    assert findings(doctor(tmp_path, *words, **key))["llm by openai"]["state"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("words", "there", "not_there"),
+    [
+        (("eval",), {"llm by scripted"}, {"port 7860", "network", "stt by moonshine", "redis"}),
+        (("up",), {"extra up", "microphone"}, {"redis"}),
+        (("worker",), {"llm by scripted", "redis"}, {"network", "stt by moonshine"}),
+        (("handoff", "--redis-url", "redis://localhost:1"), {"redis"}, {"llm by scripted"}),
+        (("run", "-t", "daily"), {"transport daily"}, {"browser", "redis"}),
+    ],
+)
+def test_each_command_is_asked_for_what_it_needs_and_no_more(tmp_path, words, there, not_there):
+    names = findings(doctor(tmp_path, *words, "-o", "json")).keys()
+    assert there <= names
+    assert not not_there & names
+
+
+def test_a_bus_that_is_not_there_is_wrong_and_its_password_is_not_told(tmp_path):
+    done = doctor(tmp_path, "ps", "--redis-url", f"redis://me:{SECRET}@localhost:1", "-o", "json")
+    assert done.returncode == 1
+    assert findings(done)["redis"]["found"] == "nothing listens at localhost:1"
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_a_recipe_of_ones_own_is_looked_at_with_its_services(tmp_path):
+    recipe = 'name = "mine"\n[[workers]]\nname = "clerk"\nprompt = "Help."\nllm = "anthropic"\n'
+    (tmp_path / "mine.toml").write_text(recipe)
+    done = doctor(tmp_path, "eval", "mine.toml", "--services", "auto", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    done = doctor(tmp_path, "run", "-t", "console", "mine.toml", "-o", "json")
+    found = findings(done)["llm by anthropic"]
+    assert (done.returncode, found["variables"]) == (1, ["ANTHROPIC_API_KEY"])
+    (tmp_path / "mine.toml").write_text(recipe + "whatever = 1\n")
+    assert doctor(tmp_path, "mine.toml").returncode == 2
+    assert doctor(tmp_path, "handoff", "mine.toml").returncode == 2

@@ -38,6 +38,7 @@ class Refusal:
 WRONG_KEY = Refusal(401, "authentication_error", "invalid x-api-key")
 RATE_LIMIT = Refusal(429, "rate_limit_error", "This request would exceed your rate limit.")
 OVERLOADED = Refusal(529, "overloaded_error", "Overloaded")
+NO_VERSION = Refusal(400, "invalid_request_error", "anthropic-version: header is required")
 NO_MODEL = Refusal(404, "not_found_error", "model: no-such-model")
 
 
@@ -78,9 +79,21 @@ class FakeAnthropic(FakeProvider):
         return json.dumps([[seen.path, seen.query, seen.body] for seen in self.requests])
 
     def add_routes(self, app: web.Application) -> None:
-        """Serve messages, and the count of their tokens."""
+        """Serve messages, the count of their tokens, and what a model is."""
+        app.router.add_get("/v1/models/{name}", self._model)
         app.router.add_post("/v1/messages", self._message)
         app.router.add_post("/v1/messages/count_tokens", self._count)
+
+    async def _model(self, request: web.Request) -> web.Response:
+        seen = await self.see(request)
+        name = request.match_info["name"]
+        seen.body = {"model": name}
+        if refusal := self._refused(seen):
+            return _refuse(refusal)
+        if not seen.headers.get("anthropic-version"):
+            return _refuse(NO_VERSION)
+        told = {"type": "model", "id": name, "created_at": "2025-10-15T00:00:00Z"}
+        return _json(told | {"display_name": name})
 
     async def _count(self, request: web.Request) -> web.Response:
         seen = await self.see(request)

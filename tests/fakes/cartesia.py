@@ -1,9 +1,11 @@
-"""A Cartesia that speaks in tones: `/tts/websocket`, and the list of voices."""
+"""A Cartesia that speaks in tones: by socket, by HTTP, and with a list of voices."""
 
 import asyncio
 import base64
+import io
 import json
 import uuid
+import wave
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from tests.fakes.provider import Behaviour, FakeProvider, Seen, drop
 A_CHARACTER = 0.05  # seconds of sound; people speak some 15 to 20 characters a second
 CHUNK = 0.1  # seconds of sound in one message
 LOUDNESS = 0.3  # of full scale
+LONGEST_PAGE = 100  # voices
 WAITING = 100  # texts that wait in one context
 
 REFUSALS = {
@@ -43,6 +46,23 @@ def length(text: str) -> float:
     return len(text.strip()) * A_CHARACTER
 
 
+def some_voice(number: int, **fields: Any) -> dict[str, Any]:
+    """Return a voice as the API tells of it: `Fake 1`, in English, feminine if it is odd."""
+    return {
+        "id": str(uuid.UUID(int=number)),
+        "name": f"Fake {number}",
+        "tagline": "A Tone",
+        "description": f"A tone, the {number}. of its kind",
+        "language": "en",
+        "locales": [{"locale": "en-US", "is_native": True}],
+        "gender": "feminine" if number % 2 else "masculine",
+        "access": "public",
+        "visibility": "all",
+        "is_owner": False,
+        "created_at": "2026-01-02T03:04:05Z",
+    } | fields
+
+
 class FakeCartesia(FakeProvider):
     """Speaks each text as a tone: the longer the text the longer, each voice at its own pitch.
 
@@ -52,6 +72,7 @@ class FakeCartesia(FakeProvider):
 
     Attributes:
         pace: Seconds between two chunks; a chunk holds 0.1 s of sound.
+        voices: All that there are, as the API tells of them.
         spoken: Context id to the texts of it that were spoken to their end.
     """
 
@@ -65,12 +86,15 @@ class FakeCartesia(FakeProvider):
         super().__init__(key=key, behaviour=behaviour)
         self.pace = pace
         self.spoken: dict[str, list[str]] = {}
+        self.voices: list[dict[str, Any]] = [some_voice(number) for number in (1, 2)]
 
     def add_routes(self, app: web.Application) -> None:
-        """Serve the socket, and the list of voices, which also tells whether a key is good."""
+        """Serve the socket, speech as a file, and the voices, which tell whether a key is good."""
         app.router.add_get("/tts/websocket", self._speak)
         app.router.add_get("/voices", self._voices)
         app.router.add_get("/voices/", self._voices)
+        app.router.add_get("/voices/{id}", self._one_voice)
+        app.router.add_post("/tts/bytes", self._speak_file)
 
     async def _speak(self, request: web.Request) -> web.StreamResponse:
         seen = await self.see(request)
@@ -90,12 +114,58 @@ class FakeCartesia(FakeProvider):
 
     async def _voices(self, request: web.Request) -> web.Response:
         seen = await self.see(request)
-        voices = [
-            {"id": str(uuid.UUID(int=number)), "name": f"Fake {number}", "language": "en"}
-            for number in (1, 2)
+        if refused := self._refused(seen):
+            return refused
+        if self.behaviour is Behaviour.STALL:
+            await self.stall()
+        wanted, gender = seen.query.get("q", "").lower(), seen.query.get("gender")
+        found = [
+            voice
+            for voice in self.voices
+            if wanted in f"{voice['name']} {voice['description']} {voice['id']}".lower()
+            and gender in (None, voice["gender"])
         ]
-        page = {"data": voices, "has_more": False, "next_page": None}
-        return self._refused(seen) or web.json_response(page)
+        ids = [voice["id"] for voice in found]
+        after = seen.query.get("starting_after")
+        start = ids.index(after) + 1 if after in ids else 0
+        most = int(seen.query.get("limit", "10"))
+        if not 1 <= most <= LONGEST_PAGE:
+            return _refuse((400, None, "Invalid limit", "limit must be between 1 and 100"))
+        page = found[start : start + most]
+        more = len(found) > start + most
+        told = {"data": page, "has_more": more, "next_page": page[-1]["id"] if more else None}
+        return web.json_response(told)
+
+    async def _one_voice(self, request: web.Request) -> web.Response:
+        seen = await self.see(request)
+        if refused := self._refused(seen):
+            return refused
+        if self.behaviour is Behaviour.STALL:
+            await self.stall()
+        wanted = request.match_info["id"]
+        for voice in self.voices:
+            if voice["id"] == wanted:
+                return web.json_response(voice)
+        return _refuse((404, "voice_not_found", "Voice not found", "There is no such voice."))
+
+    async def _speak_file(self, request: web.Request) -> web.Response:
+        seen = await self.see(request)
+        form = seen.body.get("output_format") or {}
+        known = {voice["id"] for voice in self.voices}
+        if refused := self._refused(seen):
+            return refused
+        if (seen.body.get("voice") or {}).get("id") not in known:
+            return _refuse(BAD_VOICE)
+        if form.get("container") != "wav" or form.get("encoding") != "pcm_s16le":
+            return _refuse(BAD_FORMAT)
+        text = str(seen.body["transcript"])
+        file = io.BytesIO()
+        with wave.open(file, "wb") as written:
+            written.setnchannels(1)
+            written.setsampwidth(2)
+            written.setframerate(form["sample_rate"])
+            written.writeframes(b"".join(_chunks(seen.body, length(text))))
+        return web.Response(body=file.getvalue(), content_type="audio/wav")
 
     def _refused(self, seen: Seen) -> web.Response | None:
         given = seen.headers.get("x-api-key") or seen.query.get("api_key")

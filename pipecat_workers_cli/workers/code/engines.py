@@ -131,7 +131,7 @@ def _check_key() -> Check:
     key = (variable(KEY) or "").strip()
     if not key:
         mend = f"set {KEY} in the environment or in .env, or use --engine search"
-        return Check(KEY, State.WRONG, f"{KEY} is not set", mend)
+        return Check(KEY, State.WRONG, f"{KEY} is not set", mend, (KEY,))
     if not key.isascii() or not key.isprintable() or " " in key:
         mend = f"copy {KEY} anew, without quotes or line breaks"
         return Check(KEY, State.WRONG, f"{KEY} holds characters that no key has", mend)
