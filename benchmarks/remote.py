@@ -168,13 +168,11 @@ async def open_ours(engine: str, url: str) -> AsyncGenerator[Way]:
         open_post(network) as post,
         other_process("--ours", engine, url, post.address) as address,
     ):
-        bus = HubBus(
-            "benchmark", post, main="asker", on_notice=lambda *_: None, on_end=lambda _: None
-        )
+        bus = HubBus("benchmark", main="asker", on_notice=lambda *_: None, on_end=lambda _: None)
         asker = Asker("asker")
         with post.taking("benchmark", ["listener"], bus.take), post.keeping(address):
             async with running([asker], bus):
-                bus.take_in("listener", Seat(address, EPOCH))
+                bus.take_in("listener", Seat(address, EPOCH, post))
                 await bus.send(BusActivateWorkerMessage(source="asker", target="listener"))
                 server = Redis.from_url(url) if engine == "redis" else None
                 yield Way(asker, bus, server, lambda: post.sent(address, within=30))
@@ -188,9 +186,8 @@ async def answer_ours(engine: str, url: str, hub: str) -> None:
     ):
         bus = SpokeBus(
             "benchmark",
-            post,
             worker="listener",
-            hub=Seat(hub, EPOCH),
+            hub=Seat(hub, EPOCH, post),
             on_notice=lambda *_: None,
         )
         with post.taking("benchmark", ["listener"], bus.take), post.keeping(hub):

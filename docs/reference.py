@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from pipecat_workers_cli.cli.app import app
-from pipecat_workers_cli.fleet.health import Figures
+from pipecat_workers_cli.fleet.health import BusFigures
 from pipecat_workers_cli.recipe.schema import recipe_schema
 from pipecat_workers_cli.traffic.filter import KEYS
 
@@ -203,13 +203,14 @@ def metrics_part() -> str:
     )
     post = SimpleNamespace(lag=0.0, counts=SimpleNamespace(**letters, refused={}))
     total = {"counter": "_total"}
-    figures = Figures(host, post)  # type: ignore[arg-type]
+    figures = BusFigures(host, post)  # type: ignore[arg-type]
     rows = sorted(
         f"| `{one.name}{total.get(one.type, '')}` | {one.type} | {cell(one.documentation)} |"
         for one in figures.registry.collect()
     )
     return (
-        "## Metrics\n\nOf `pmw worker --health-port`, at `/metrics`.\n\n"
+        "## Metrics\n\nOf `pmw worker --health-port`, at `/metrics`. `pmw proxy serve` has those "
+        "without a bus, and counts the links that it opened and turned away.\n\n"
         "| name | type | meaning |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n"
     )
 

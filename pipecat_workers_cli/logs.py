@@ -1,20 +1,25 @@
-"""Log lines: where they go, how loud they are, and that they hold no secret."""
+"""Log lines: where they go, how they look, how loud they are, and that they hold no secret."""
 
+import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from traceback import format_exception
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.options import LogFormat
 
 if TYPE_CHECKING:
-    from loguru import Message
+    from loguru import Message, Record
 
 SECRET_NAME = re.compile(
-    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?(_?\d+)?$", re.IGNORECASE
+    r"((KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?(_?\d+)?|OTLP_\w*HEADERS)$",
+    re.IGNORECASE,
 )
 PASSWORD_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/'\"]*@", re.IGNORECASE)
 LOOKS_LIKE_A_KEY = re.compile(
@@ -66,13 +71,36 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def set_up_logs(level: str | None, log_file: Path | None) -> None:
+IDS = ("session", "call", "worker", "job", "trace_id", "span_id")
+"""What a line is about, where it is about one: `loguru.contextualize` says so."""
+
+LONGEST = 4_000  # characters of one message in JSON; collectors cut off or refuse longer lines
+VERBOSE = ("trace", "debug")
+
+_everywhere: dict[str, str] = {}
+_correlate: list[Callable[[], Mapping[str, str]]] = []
+
+
+def name_session(name: str) -> None:
+    """Let every JSON line of this process say which session it is of."""
+    _everywhere["session"] = name
+
+
+def correlate(ids: Callable[[], Mapping[str, str]]) -> None:
+    """Let every JSON line say of which span it is, as far as `ids` knows."""
+    _correlate[:] = [ids]
+
+
+def set_up_logs(
+    level: str | None, log_file: Path | None, log_format: LogFormat | None = None
+) -> None:
     """Send log lines to a file or to stderr.
 
     Args:
         level: A loguru level; None shows what goes wrong and nothing of the framework's
             inner life.
         log_file: Where to; None is stderr.
+        log_format: Lines for people, the default, or a JSON object a line.
 
     Raises:
         ConfigurationError: The file can't be written.
@@ -86,15 +114,49 @@ def set_up_logs(level: str | None, log_file: Path | None) -> None:
     else:
         stream = _open_log(log_file)
         line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level.name:<7} {name}: {message}"
+    verbose = (level or "").lower() in VERBOSE
 
     def write_redacted(message: "Message") -> None:
         stream.write(redact(message))
 
+    def write_json(message: "Message") -> None:
+        if not _quotes_callers(message.record):
+            fields = dict(_fields(message.record, verbose=verbose))
+            stream.write(json.dumps(fields, ensure_ascii=False) + "\n")
+            stream.flush()
+
+    write = write_json if log_format is LogFormat.JSON else write_redacted
     if level is None and log_file is None:
-        logger.add(write_redacted, filter=QUIET, format=line, diagnose=False)
+        logger.add(write, filter=QUIET, format=line, diagnose=False)
     else:
-        logger.add(write_redacted, level=(level or "info").upper(), format=line, diagnose=False)
+        logger.add(write, level=(level or "info").upper(), format=line, diagnose=False)
     logging.basicConfig(handlers=[_Loguru()], level=logging.WARNING, force=True)
+
+
+def _quotes_callers(record: "Record") -> bool:
+    """Tell of the framework's inner life, which is full of what callers and LLMs say."""
+    from loguru import logger  # noqa: PLC0415
+
+    inner = (record["name"] or "").partition(".")[0] == "pipecat"
+    return inner and record["level"].no < logger.level("INFO").no
+
+
+def _fields(record: "Record", *, verbose: bool) -> Iterator[tuple[str, str]]:
+    """Give what a line in JSON says, none of it a secret."""
+    strike = redactor()
+    yield "time", record["time"].astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    yield "level", record["level"].name
+    yield "message", strike(record["message"])[:LONGEST]
+    yield "logger", record["name"] or ""
+    ids: dict[str, Any] = {**_everywhere, **record["extra"]}
+    for of_span in _correlate:
+        ids.update(of_span())
+    for name in IDS:
+        if name in ids:
+            yield name, strike(str(ids[name]))
+    if (raised := record["exception"]) is not None and raised.type is not None:
+        lines = format_exception(raised.type, raised.value, raised.traceback)
+        yield "exception", strike("".join(lines)) if verbose else raised.type.__name__
 
 
 def _open_log(log_file: Path) -> TextIO:

@@ -35,6 +35,13 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
     """Which providers serve a call.
@@ -123,6 +130,25 @@ class LocalOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """How workers are reached that have an `at`.
+
+    Attributes:
+        headers: Sent when a link is opened, names and values.
+        ca_file: Whose certificates are trusted; None trusts those that this machine does.
+        reconnect_timeout: Seconds in which a link that broke is opened again, or never.
+    """
+
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ca_file: Path | None = None
+    reconnect_timeout: float = 30.0
+
+
+LINKS = LinkOptions()
+"""How they are reached where nothing was typed."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallOptions:
     """All that a pattern command was told.
 
@@ -132,6 +158,7 @@ class CallOptions:
         local: Which microphone and loudspeaker, where the caller is here.
         trust: What is granted besides.
         bus: What carries messages between workers.
+        links: How workers are reached that have an `at`.
         sets: `--set` as typed, `KEY=VALUE` each.
         traffic: How traffic is shown; None leaves it to the terminal.
         say: User turns to be sent instead of a person's; None asks a person.
@@ -151,6 +178,7 @@ class CallOptions:
     local: LocalOptions = field(default_factory=LocalOptions)
     trust: Trust = field(default_factory=Trust)
     bus: BusOptions = field(default_factory=BusOptions)
+    links: LinkOptions = field(default_factory=LinkOptions)
     sets: tuple[str, ...] = ()
     traffic: TrafficMode | None = None
     say: tuple[str, ...] | None = None
@@ -188,3 +216,40 @@ class HostOptions:
     max_calls: int | None = None
     drain_timeout: float = 60.0
     health_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyOptions:
+    """All that `pmw proxy serve` was told.
+
+    Attributes:
+        worker: Which worker is served.
+        services: Which providers.
+        sets: `--set` as typed, `KEY=VALUE` each.
+        host: The address to bind.
+        port: The port to bind.
+        tokens: Each of which opens a link; none lets in everybody.
+        tls_cert: The certificate's file; None speaks plainly.
+        tls_key: Its key's; None looks for it in the certificate's file.
+        allowed_origins: Pages that may open a link.
+        insecure: Allows a bind beyond loopback without a token.
+        max_calls: Links at once.
+        max_message_bytes: Of what is taken at once.
+        idle_timeout: Seconds in which nothing is said over a link, until it is closed.
+        drain_timeout: Seconds that calls may go on after the first signal.
+    """
+
+    worker: str
+    services: ServiceOptions = field(default_factory=ServiceOptions)
+    sets: tuple[str, ...] = ()
+    host: str = "localhost"
+    port: int = 8765
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allowed_origins: tuple[str, ...] = ()
+    insecure: bool = False
+    max_calls: int = 100
+    max_message_bytes: int = 1_048_576
+    idle_timeout: float = 300.0
+    drain_timeout: float = 60.0

@@ -1,15 +1,19 @@
 """No sink of the logs holds a secret, and nobody is shown what they didn't ask for."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from loguru import logger
 
+from pipecat_workers_cli import logs
 from pipecat_workers_cli.logs import redact, set_up_logs
+from pipecat_workers_cli.options import LogFormat
 
 KEY = "dg-0123456789abcdef0123456789abcdef"
 
@@ -181,3 +185,82 @@ def test_lines_of_the_standard_librarys_logging_go_the_same_way(tmp_path: Path) 
     log_file = tmp_path / "pmw.log"
     assert run(str(log_file)) == ""
     assert log_file.read_text(encoding="utf-8").endswith("never retrieved: ***\n")
+
+
+def lines(text: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_json_line_says_when_what_and_of_whom(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_everywhere", {})
+    set_up_logs("info", None, LogFormat.JSON)
+    logs.name_session("handoff-2")
+    with logger.contextualize(call="7c0a", worker="support", job="41f", secret="no"):
+        logger.warning("late by {s:.1f} s\nand more", s=2.5)
+    (line,) = lines(capsys.readouterr().err)
+    at = datetime.fromisoformat(line.pop("time"))
+    assert at.utcoffset() == timedelta(0)
+    assert abs(at - datetime.now(UTC)) < timedelta(seconds=10)
+    assert line == {
+        "level": "WARNING",
+        "message": "late by 2.5 s\nand more",
+        "logger": __name__,
+        "session": "handoff-2",
+        "call": "7c0a",
+        "worker": "support",
+        "job": "41f",
+    }
+
+
+def test_no_json_line_holds_a_secret_and_each_is_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-team=opensesame")
+    set_up_logs("debug", None, LogFormat.JSON)
+    said = f'{KEY} "redis://user:hunter2@host" Bearer aBcDeF123456 x-team=opensesame'
+    try:
+        raise ValueError(said)
+    except ValueError:
+        with logger.contextualize(call=KEY):
+            logger.exception(said)
+    (line,) = lines(capsys.readouterr().err)
+    assert line["call"] == "***"
+    for text in (line["message"], line["exception"]):
+        assert '*** "redis://***@host" Bearer *** ***' in text
+    assert "ValueError" in line["exception"]
+
+
+def test_a_traceback_is_in_json_only_for_who_asked_for_more(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = []
+    for level in ("info", "debug"):
+        set_up_logs(level, None, LogFormat.JSON)
+        try:
+            int("what a caller said")
+        except ValueError:
+            logger.exception("failed")
+        (line,) = lines(capsys.readouterr().err)
+        told.append(line["exception"])
+    assert told[0] == "ValueError"
+    assert "Traceback" in told[1]
+
+
+def test_what_callers_say_is_in_no_json_line_of_the_framework(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up_logs("trace", None, LogFormat.JSON)
+    inner = logger.patch(lambda record: record.update(name="pipecat.services.llm"))
+    inner.debug("Generating chat from context [my card is 4711]")
+    inner.warning("disconnected")
+    assert [line["message"] for line in lines(capsys.readouterr().err)] == ["disconnected"]
+
+
+def test_json_goes_to_a_log_file_too(tmp_path: Path) -> None:
+    log_file = tmp_path / "pmw.log"
+    set_up_logs(None, log_file, LogFormat.JSON)
+    logger.info("one")
+    assert [line["message"] for line in lines(log_file.read_text())] == ["one"]

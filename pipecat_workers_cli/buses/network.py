@@ -55,7 +55,37 @@ class Presence:
     age: float
 
 
-class Network(Protocol):
+class Carrier(Protocol):
+    """What takes a process's letters to others, and brings theirs.
+
+    Attributes:
+        address: This process's inbox: letters, digits, `-` and `_` alone.
+    """
+
+    address: str
+
+    async def send(self, parcels: Mapping[str, bytes]) -> Collection[str]:
+        """Put a parcel into each inbox; kept in order for each of them.
+
+        Args:
+            parcels: Each inbox's address and what is put there.
+
+        Returns:
+            The addresses that have no inbox: their owner has left or died. Nothing is made
+            for them.
+        """
+        ...
+
+    async def receive(self) -> Sequence[bytes]:
+        """Wait for parcels in this process's inbox.
+
+        Returns:
+            All that came, oldest first; nothing if a moment went by.
+        """
+        ...
+
+
+class Network(Carrier, Protocol):
     """A process's place on a shared engine, on one channel.
 
     Every method raises `BusDown` within `ANSWER_WITHIN` (`receive` and `claim`: that and

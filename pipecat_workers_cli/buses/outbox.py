@@ -2,16 +2,37 @@
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipecat_workers_cli.wire.letter import Letter, Parcel
 from pipecat_workers_cli.wire.letter import encode as encode_parcel
-from pipecat_workers_cli.wire.limits import PARCEL_BYTES, PARCEL_LETTERS
+from pipecat_workers_cli.wire.limits import MESSAGE_BYTES, PARCEL_BYTES, PARCEL_LETTERS
 
 WAITING_LETTERS = 4_000  # over a minute of one call's audio
 WAITING_BYTES = 16 * 1024 * 1024
 ASK_AGAIN = 0.25  # seconds between looks for an inbox that isn't there
 GONE_AFTER = 6.0  # seconds without an inbox; its owner may need 4.8 to see that all data is lost
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may wait for one inbox, and be sent there at once.
+
+    Attributes:
+        letters: That wait.
+        bytes: That wait.
+        letter_bytes: Of one letter's body.
+        parcel_bytes: Of one parcel, what is round its letters included.
+    """
+
+    letters: int = WAITING_LETTERS
+    bytes: int = WAITING_BYTES
+    letter_bytes: int = MESSAGE_BYTES
+    parcel_bytes: int = PARCEL_BYTES
+
+
+BOUNDS = Bounds()
 
 
 class Dropped(NamedTuple):
@@ -43,7 +64,7 @@ class Outbox:
         gone: Whether all that waited was dropped, because there is no such inbox.
     """
 
-    def __init__(self, sender: str, numbers: Iterator[int]) -> None:
+    def __init__(self, sender: str, numbers: Iterator[int], bounds: Bounds = BOUNDS) -> None:
         """Begin empty.
 
         Args:
@@ -51,6 +72,7 @@ class Outbox:
             numbers: Gives each parcel its number, larger than all that this process used
                 before: whoever receives knows by it what is new, also in an inbox to which
                 nothing had gone for so long that its outbox was forgotten.
+            bounds: How much may wait, and be in one parcel.
         """
         self.due_at = 0.0
         self.letters = 0
@@ -58,6 +80,7 @@ class Outbox:
         self.arrived_to = 0
         self.gone = False
         self._sender = sender
+        self._bounds = bounds
         self._numbers = numbers
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
@@ -82,7 +105,7 @@ class Outbox:
         self._waiting.append(_Waiting(self.added, letter, audio))
         self._bytes += len(letter.body)
         self._sounds += audio
-        while len(self._waiting) > WAITING_LETTERS or self._bytes > WAITING_BYTES:
+        while len(self._waiting) > self._bounds.letters or self._bytes > self._bounds.bytes:
             if self._sounds:
                 self._drop_audio()
                 sound += 1
@@ -104,7 +127,9 @@ class Outbox:
             size = 0
             while self._waiting and len(letters) < PARCEL_LETTERS:
                 size += len(self._waiting[0].letter.body)
-                if letters and size > PARCEL_BYTES // 2:  # the rest is for what is round it
+                if (
+                    letters and size > self._bounds.parcel_bytes // 2
+                ):  # the rest is for what is round it
                     break
                 self._last, letter, audio = self._waiting.popleft()
                 letters.append(letter)

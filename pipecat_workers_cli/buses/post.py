@@ -1,9 +1,9 @@
 """A process's post: letters go out in parcels, come in once and in order, and never block.
 
-One `Post` a process, over one `Network`. Whoever sends only queues: a dead engine holds up
-nobody. A task sends what waits, everything for one inbox in one parcel, so that under load
-parcels grow instead of their number; when the engine fails, it sends the same again, and
-whoever receives drops what it has had already.
+One `Post` a process, over one `Network`, or one a link. Whoever sends only queues: a dead
+engine holds up nobody. A task sends what waits, everything for one inbox in one parcel, so
+that under load parcels grow instead of their number; when the engine fails, it sends the same
+again, and whoever receives drops what it has had already.
 """
 
 import asyncio
@@ -13,15 +13,18 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Generic
 
 from loguru import logger
+from typing_extensions import TypeVar
 
-from pipecat_workers_cli.buses.network import Network
-from pipecat_workers_cli.buses.outbox import ASK_AGAIN, Outbox
+from pipecat_workers_cli.buses.network import Carrier, Network
+from pipecat_workers_cli.buses.outbox import ASK_AGAIN, BOUNDS, Bounds, Outbox
+from pipecat_workers_cli.buses.pace import Pace
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.letter import decode as decode_parcel
-from pipecat_workers_cli.wire.limits import MESSAGE_BYTES, Refused
+from pipecat_workers_cli.wire.limits import Refused
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.05, 0.8  # seconds; doubled in between, with jitter
 ALIVE_EVERY = 0.7  # seconds between signs of life
@@ -49,6 +52,7 @@ class Counts:
         lost: Other letters, dropped for that or because nobody was there any more.
         failures: How often the engine could not be reached after it could.
         refused: Parcels and letters that were dropped on arrival, by why.
+        told: What was logged, so that nothing is twice.
     """
 
     sent: int = 0
@@ -58,22 +62,49 @@ class Counts:
     lost: int = 0
     failures: int = 0
     refused: Counter[str] = field(default_factory=Counter[str])
+    told: set[str] = field(default_factory=set[str])
 
 
-class Post:
+_Network = TypeVar("_Network", bound=Carrier, default=Network)
+
+
+class Post(Generic[_Network]):
     """Sends and takes letters for all calls of this process.
 
     Attributes:
         network: What it goes over.
         counts: What happened until now.
+        refused: How many parcels and letters this post alone has dropped on arrival.
+        taken_at: When the latest letter for a call came, in the event loop's seconds.
         lag: Seconds that the engine took for what was sent last.
     """
 
-    def __init__(self, network: Network) -> None:
-        """Begin with nothing to send; `open_post` also runs it."""
+    def __init__(
+        self,
+        network: _Network,
+        *,
+        peer: str | None = None,
+        counts: Counts | None = None,
+        bounds: Bounds = BOUNDS,
+        pace: Pace | None = None,
+    ) -> None:
+        """Begin with nothing to send; `open_post` also runs it.
+
+        Args:
+            network: What it goes over.
+            peer: The only one who may send anything; None lets in everybody.
+            counts: Where to count, with other posts; None counts alone.
+            bounds: How much may wait, and be sent at once.
+            pace: How many letters a second are taken at most; None takes all that come.
+        """
         self.network = network
-        self.counts = Counts()
+        self.counts = counts or Counts()
+        self.refused = 0
+        self.taken_at = 0.0
         self.lag = 0.0
+        self._peer = peer
+        self._bounds = bounds
+        self._pace = pace
         self._failures: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._outboxes: dict[str, Outbox] = {}
@@ -83,7 +114,6 @@ class Post:
         self._last_from: OrderedDict[str, int] = OrderedDict()
         self._news = asyncio.Event()
         self._progress = asyncio.Condition()
-        self._told: set[str] = set()
 
     @property
     def address(self) -> str:
@@ -103,12 +133,12 @@ class Post:
             letter: What to send.
             audio: Whether it is sound, which is dropped first where too much waits.
         """
-        if len(letter.body) > MESSAGE_BYTES:
+        if len(letter.body) > self._bounds.letter_bytes:
             self._lose(1, "it was larger than any letter may be")
             return
         outbox = self._outboxes.get(to)
         if outbox is None:
-            outbox = self._outboxes[to] = Outbox(self.address, self._numbers)
+            outbox = self._outboxes[to] = Outbox(self.address, self._numbers, self._bounds)
         dropped = outbox.add(letter, audio=audio)
         self.counts.shed += dropped.audio
         if dropped.others:
@@ -190,6 +220,11 @@ class Post:
         except Refused as refused:
             self._refuse(str(refused))
             return
+        if self._peer not in (None, parcel.sender):
+            self._refuse("it was said in the name of another process")
+            return
+        if self._pace is not None:
+            await self._pace.spend(len(parcel.letters))
         if parcel.seq <= self._last_from.get(parcel.sender, 0):
             self.counts.twice += 1
             return
@@ -211,6 +246,7 @@ class Post:
             self._refuse("it was for no call that is here")
             return
         self.counts.taken += 1
+        self.taken_at = asyncio.get_running_loop().time()
         try:
             taker(sender, letter)
         except Refused as refused:
@@ -312,12 +348,14 @@ class Post:
     def _refuse(self, why: str) -> None:
         if why not in self.counts.refused and len(self.counts.refused) >= REASONS:
             why = "other reasons"
+        self.refused += 1
         self.counts.refused[why] += 1
         self._tell_once(f"a letter was dropped: {why}")
 
     def _tell_once(self, what: str) -> None:
-        if what not in self._told and len(self._told) < REASONS:
-            self._told.add(what)
+        told = self.counts.told
+        if what not in told and len(told) < REASONS:
+            told.add(what)
             logger.warning(what)
 
 
@@ -339,8 +377,14 @@ class Backoff:
 
 @asynccontextmanager
 async def open_post(network: Network) -> AsyncGenerator[Post]:
+    """Run a process's post while the block lasts; see `running_post`."""
+    async with running_post(Post(network)) as post:
+        yield post
+
+
+@asynccontextmanager
+async def running_post(post: Post[_Network]) -> AsyncGenerator[Post[_Network]]:
     """Run a post while the block lasts; what waits at its end is sent if there is time."""
-    post = Post(network)
     running = asyncio.create_task(post.run(), name="post")
     running.add_done_callback(_tell_failure)
     try:

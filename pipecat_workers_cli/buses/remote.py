@@ -8,7 +8,8 @@ long sleep, is not heard any more.
 
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from loguru import logger
 from pipecat.bus import (
@@ -30,6 +31,7 @@ from pipecat.frames.frames import AudioRawFrame, LLMConfigureOutputFrame
 from pipecat.pipeline.job_context import JobStatus
 from pipecat.registry.types import WorkerRegistryEntry
 
+from pipecat_workers_cli.buses.door import Door
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.wire.format import Codec
@@ -67,10 +69,14 @@ class Seat:
     Attributes:
         address: The inbox of the process.
         epoch: The claim by which it does; what is said by an earlier one is dropped.
+        post: What takes letters there.
+        door: What may cross on the way there and back; None lets through all that travels.
     """
 
     address: str
     epoch: int
+    post: Post[Any] = field(compare=False, repr=False)
+    door: Door | None = field(default=None, compare=False, repr=False)
 
 
 class RemoteBus(LocalBus):
@@ -81,29 +87,27 @@ class RemoteBus(LocalBus):
         elsewhere: Workers in other processes that are there now.
     """
 
-    def __init__(self, call: str, post: Post, *, on_notice: OnNotice) -> None:
+    def __init__(self, call: str, *, on_notice: OnNotice) -> None:
         """Make a bus on which nobody is yet.
 
         Args:
             call: The call's id.
-            post: This process's.
             on_notice: Must not block.
         """
         super().__init__()
         self.call = call
         self.elsewhere: set[str] = set()
-        self._post = post
         self._codec = Codec()
         self._on_notice = on_notice
 
     def notify(self, seat: Seat, worker: str, notice: Notice) -> None:
         """Tell the process at a seat something about a worker."""
         body = encode_notice(notice)
-        self._post.send(seat.address, Letter(self.call, worker, seat.epoch, body, notice=True))
+        seat.post.send(seat.address, Letter(self.call, worker, seat.epoch, body, notice=True))
 
     def _write(self, seat: Seat, worker: str, message: BusMessage) -> None:
         """Send a message to the process at a seat, if it is one that travels."""
-        if isinstance(message, STAYS):
+        if isinstance(message, STAYS) or not (seat.door is None or seat.door.lets_out(message)):
             return
         try:
             body = self._codec.encode(message)
@@ -113,7 +117,7 @@ class RemoteBus(LocalBus):
         if body is not None:
             frame = message.frame if isinstance(message, BusFrameMessage) else None
             sound = isinstance(frame, AudioRawFrame)
-            self._post.send(seat.address, Letter(self.call, worker, seat.epoch, body), audio=sound)
+            seat.post.send(seat.address, Letter(self.call, worker, seat.epoch, body), audio=sound)
 
     def _introduce(self, names: Collection[str]) -> None:
         """Put workers of other processes into this one's registry, and say that they are there."""
@@ -130,14 +134,16 @@ class HubBus(RemoteBus):
     Attributes:
         seats: By worker, who runs it now.
         late: By worker, how often something came from a past holder of it and was dropped.
+        agent: Who has the call, if anybody.
+        holder: The same, or who had it last and has yet to hand it on.
     """
 
     def __init__(
         self,
         call: str,
-        post: Post,
         *,
         main: str,
+        beside: Collection[str] = (),
         on_notice: OnNotice,
         on_end: Callable[[BusEndMessage], None],
     ) -> None:
@@ -145,17 +151,19 @@ class HubBus(RemoteBus):
 
         Args:
             call: The call's id.
-            post: This process's.
             main: The main worker's name.
+            beside: Workers that run in the same process.
             on_notice: Must not block.
             on_end: Told that a worker elsewhere has ended the call, instead of those here.
         """
-        super().__init__(call, post, on_notice=on_notice)
+        super().__init__(call, on_notice=on_notice)
         self.seats: dict[str, Seat] = {}
         self.late: Counter[str] = Counter()
+        self.agent: str | None = None
+        self.holder: str | None = None
         self._main = main
+        self._beside = frozenset(beside)
         self._on_end = on_end
-        self._agent: str | None = None
         self._output: BusFrameMessage | None = None
         self._jobs: dict[tuple[str, str], BusJobRequestMessage] = {}
         self._begun: set[str] = set()
@@ -170,9 +178,9 @@ class HubBus(RemoteBus):
 
     def _pass_on(self, message: BusMessage) -> None:
         if isinstance(message, BusActivateWorkerMessage):
-            self._agent = message.target
-        elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self._agent:
-            self._agent = None
+            self.agent = self.holder = message.target
+        elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self.agent:
+            self.agent = None
         if isinstance(message, BusFrameMessage) and message.target is None:
             self._send_frame(message)
             return
@@ -202,14 +210,14 @@ class HubBus(RemoteBus):
         Agents send each other none. How output is wanted is said once, at the call's start,
         and is for all of them.
         """
-        if message.source in self.seats:
+        if message.source in self.seats or message.source in self._beside:
             return
         if isinstance(message.frame, LLMConfigureOutputFrame):
             self._output = message
             for worker, seat in self.seats.items():
                 self._write(seat, worker, message)
-        elif self._agent is not None and (seat := self.seats.get(self._agent)):
-            self._write(seat, self._agent, message)
+        elif self.agent is not None and (seat := self.seats.get(self.agent)):
+            self._write(seat, self.agent, message)
 
     def take_in(self, worker: str, seat: Seat) -> None:
         """Hear a worker from where it runs now, and no longer from where it ran before."""
@@ -231,15 +239,24 @@ class HubBus(RemoteBus):
         if worker not in self._begun:
             self._write(seat, worker, job)
             return
+        self._fail(worker, job, UNKNOWN)
+
+    def _fail(self, worker: str, job: BusJobRequestMessage, why: str) -> None:
         self.on_message_received(
             BusJobResponseMessage(
                 source=worker,
                 target=job.source,
                 job_id=job.job_id,
                 status=JobStatus.FAILED,
-                response={"error": UNKNOWN},
+                response={"error": why},
             )
         )
+
+    def fail_jobs(self, worker: str, why: str) -> None:
+        """Answer what a worker was asked, since nobody will run it any more."""
+        for (_, asked), job in list(self._jobs.items()):
+            if asked == worker:
+                self._fail(worker, job, UNKNOWN if worker in self._begun else why)
 
     def put_out(self, worker: str) -> None:
         """Hear a worker no longer; nobody runs it now."""
@@ -248,7 +265,7 @@ class HubBus(RemoteBus):
             self._tell_present()
 
     def _tell_present(self) -> None:
-        present = Present([self._main, *self.elsewhere])
+        present = Present([self._main, *self._beside, *self.elsewhere])
         for worker, seat in self.seats.items():
             self.notify(seat, worker, present)
 
@@ -262,7 +279,8 @@ class HubBus(RemoteBus):
         if isinstance(notice, Joined):
             self._on_notice(sender, letter, notice)
             return
-        if self.seats.get(letter.worker) != Seat(sender, letter.epoch):
+        seat = self.seats.get(letter.worker)
+        if seat is None or (seat.address, seat.epoch) != (sender, letter.epoch):
             self.late[letter.worker] += 1
             if self.late[letter.worker] == 1:
                 logger.info(f"what another than {letter.worker}'s host says for it is dropped")
@@ -277,6 +295,8 @@ class HubBus(RemoteBus):
         message = self._codec.decode(letter.body)
         if message.source != letter.worker:
             raise Refused("it was said in the name of another worker")
+        if seat.door is not None:
+            seat.door.let_in(message)
         if isinstance(message, BusEndMessage):
             self._on_end(message)
         else:
@@ -290,17 +310,16 @@ class SpokeBus(RemoteBus):
         is_taken_in: Whether the main worker's process knows that the worker is here.
     """
 
-    def __init__(self, call: str, post: Post, *, worker: str, hub: Seat, on_notice: OnNotice):
+    def __init__(self, call: str, *, worker: str, hub: Seat, on_notice: OnNotice):
         """Make a bus for one worker.
 
         Args:
             call: The call's id.
-            post: This process's.
             worker: The name of the worker that is to run here.
             hub: Where the main worker is, and by which claim the worker runs here.
             on_notice: Must not block.
         """
-        super().__init__(call, post, on_notice=on_notice)
+        super().__init__(call, on_notice=on_notice)
         self.is_taken_in = False
         self._worker = worker
         self._hub = hub
@@ -329,7 +348,7 @@ class SpokeBus(RemoteBus):
             Whether the engine has it; if not, nothing may be done.
         """
         self.tell(ToolBegun(id=id, name=name))
-        return await self._post.sent(self._hub.address, within=DELIVERED_WITHIN)
+        return await self._hub.post.sent(self._hub.address, within=DELIVERED_WITHIN)
 
     def take(self, sender: str, letter: Letter) -> None:
         """Take a letter for this worker.
@@ -337,10 +356,13 @@ class SpokeBus(RemoteBus):
         Raises:
             Refused: It can't be read, or isn't from the call's main worker.
         """
-        if Seat(sender, letter.epoch) != self._hub:
+        if (sender, letter.epoch) != (self._hub.address, self._hub.epoch):
             raise Refused("it was not said by the call's main worker, to this claim")
         if not letter.notice:
-            self.on_message_received(self._codec.decode(letter.body))
+            message = self._codec.decode(letter.body)
+            if self._hub.door is not None:
+                self._hub.door.let_in(message)
+            self.on_message_received(message)
             return
         notice = decode_notice(letter.body)
         if isinstance(notice, Present):

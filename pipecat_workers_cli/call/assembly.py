@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from loguru import logger
 from pipecat.audio.vad.silero import SileroVADAnalyzer
@@ -19,9 +20,13 @@ from pipecat_workers_cli.recipe.model import Speaker
 from pipecat_workers_cli.services.providers import Persona, build_llm, build_stt, build_tts
 from pipecat_workers_cli.workers.bridging import BridgingMain
 from pipecat_workers_cli.workers.job_tool import job_tool
+from pipecat_workers_cli.workers.jobs import JobsEnd
 from pipecat_workers_cli.workers.main import Line, MainWorker
 from pipecat_workers_cli.workers.talking import TalkingMain
 from pipecat_workers_cli.workers.tools import Tool
+
+if TYPE_CHECKING:
+    from pipecat_workers_cli.tracing.spans import WorkerTrace
 
 
 async def build_workers(
@@ -45,7 +50,25 @@ async def build_workers(
         # Both load a model, some 100 ms that other calls' audio must not wait for.
         hearing=await asyncio.to_thread(spoken_turns) if plan.stt else None,
     )
-    return _build_main(plan, line, bus), workers
+    main = _build_main(plan, line, bus)
+    if line.trace is not None:
+        for worker in workers:
+            traced(worker, line.trace.worker(worker.name))
+        traced(main, line.trace.main)
+    return main, workers
+
+
+def traced(worker: BaseWorker, trace: "WorkerTrace") -> None:
+    """Let a worker's spans, and those of its services, be part of a trace.
+
+    Pipecat's own option comes with observers that count turns, and LLM workers have none at
+    all. These two names are private; `tests/call/test_tracing.py` notices their loss.
+    """
+    if isinstance(worker, JobsEnd):
+        worker.trace = trace
+    if isinstance(worker, PipelineWorker):
+        worker._enable_tracing = True  # pyright: ignore[reportPrivateUsage]
+        worker._tracing_context = trace  # pyright: ignore[reportPrivateUsage]
 
 
 def _build_main(plan: Plan, line: Line, bus: WorkerBus) -> MainWorker:

@@ -1,23 +1,19 @@
 """Who runs the workers of a call elsewhere: offered, joined, and replaced when they go silent."""
 
 import asyncio
-import shlex
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from loguru import logger
 from pipecat.bus import BusEndMessage
 from pipecat.frames.frames import TTSSpeakFrame
 
-from pipecat_workers_cli.buses.network import LEASE
-from pipecat_workers_cli.buses.post import ALIVE_EVERY, Post
+from pipecat_workers_cli.buses.post import ALIVE_EVERY, Take
 from pipecat_workers_cli.buses.remote import HubBus, Seat
-from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.recipe.files import shipped_path
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import (
@@ -28,7 +24,6 @@ from pipecat_workers_cli.wire.notice import (
     Notice,
     Offer,
     ToolBegun,
-    encode_notice,
 )
 from pipecat_workers_cli.workers.bridging import AgentBridge, BridgingMain
 from pipecat_workers_cli.workers.main import MainWorker
@@ -37,47 +32,83 @@ LOOK_EVERY = 0.1  # seconds
 SILENT_AFTER = 2 * ALIVE_EVERY  # seconds; a filler is due two seconds after a host's death
 NOBODY_AFTER = 2.0  # seconds without a host until that is said
 SAY_AGAIN = 20.0  # seconds between two apologies
-OFFER_AGAIN = (LEASE + 3.0, 30.0)  # seconds of silence after which, and at most; doubled each time
 SWITCH_WITHIN = 8.0  # seconds that an answer under way may take before another host goes on
 REST = 2.0  # seconds from a worker's joining to its next offer; one that can't run would spin
 SAID_WITHIN = 20.0  # seconds; a goodbye is a sentence or two
 TIDY_WITHIN = 1.0  # seconds for the engine to take offers back at a call's end
 
 WAIT = "One moment, please."
-NOBODY = "I'm sorry, everybody is busy just now. Please stay on the line."
+LOST = "I'm sorry, I can't go on: the line to whom you spoke with is gone. Please call again."
 
 Tell = Callable[..., None]
 """Tells an entry of the call, by its fields."""
 
+Seekers = Iterable["Seeker"]
 
-@dataclass(frozen=True, slots=True)
-class Hosts:
-    """Where a session's other workers are: with hosts of ours, found by offering.
+
+class Seeker(Protocol):
+    """Looks for somebody to run one worker of a call elsewhere, again and again if need be.
 
     Attributes:
-        post: This process's.
-        bus: What it goes over.
+        worker: The worker's name.
+        address: Where whoever is found is to write.
+        gives_up_after: Seconds without anybody until the call ends; None is never.
+        same_recipe: Whether whoever is found should run it by the call's own recipe.
+        sorry: What the caller hears while nobody is there.
     """
 
-    post: Post
-    bus: SharedBus
+    worker: str
 
-    def place(self, call: str, plan: Plan) -> "Placement":
-        """Prepare a call of this id, whose workers are to be run elsewhere."""
-        return Placement(call, self, plan)
+    @property
+    def address(self) -> str: ...  # noqa: D102  # told above
+    @property
+    def gives_up_after(self) -> float | None: ...  # noqa: D102
+    @property
+    def same_recipe(self) -> bool: ...  # noqa: D102
+    @property
+    def sorry(self) -> str: ...  # noqa: D102
 
+    @property
+    def cut_off(self) -> str | None:
+        """Why nobody can be looked for now; None if it is possible."""
+        ...
 
-def hosting_command(worker: str, bus: SharedBus, plan: Plan) -> str:
-    """Return the command that hosts a worker of a recipe."""
-    told = ""
-    if plan.loaded.path != shipped_path("handoff"):
-        told = f" --recipe {shlex.quote(str(plan.loaded.path))}"
-    return f"pmw worker {worker}{told} --bus {bus.shown} --channel {bus.channel}"
+    @property
+    def missing(self) -> str:
+        """What the user is told if nobody is there, with the mend."""
+        ...
 
+    def seat(self, sender: str, epoch: int) -> Seat | None:
+        """Return the seat of somebody who wrote; None if the way there is gone already."""
+        ...
 
-def queue_of(recipe: str, worker: str) -> str:
-    """Return the name under which a recipe's worker is offered and claimed."""
-    return f"{recipe}/{worker}"
+    def patience(self, tries: int) -> float:
+        """Return the seconds that somebody has to come, before it is looked for again.
+
+        Args:
+            tries: How often it was looked for since somebody was there.
+        """
+        ...
+
+    def taking(self, call: str, take: Take) -> AbstractContextManager[None]:
+        """Have `take` given what is said of the worker while the block lasts."""
+        ...
+
+    async def seek(self, offer: Offer) -> None:
+        """Look for somebody, and no longer by the offer before; returns within a moment.
+
+        Raises:
+            PmwError: It could not be done.
+        """
+        ...
+
+    async def leave(self) -> None:
+        """Look for nobody any more; returns within a moment.
+
+        Raises:
+            PmwError: It could not be done.
+        """
+        ...
 
 
 @dataclass(slots=True)
@@ -85,9 +116,9 @@ class Place:
     """One worker of a call, and what is known of who runs it.
 
     Attributes:
-        worker: Its name.
+        seeker: Looks for somebody.
         offered: How often it was offered.
-        offer: The id of the latest offer; None if it could not be made yet.
+        tries: How often it was since somebody was there.
         offer_at: When to offer it again, in the event loop's seconds.
         joined_at: When a host last joined with it, likewise.
         epoch: The latest claim by which one did.
@@ -97,11 +128,12 @@ class Place:
         filled: Whether the caller was asked to wait, since it went silent.
         keeping: Exchanges signs of life with the process that runs it.
         joining: Held while one is taken in, which may have to wait for the one before.
+        lost: Whether it was given up for good.
     """
 
-    worker: str
+    seeker: Seeker
     offered: int = 0
-    offer: str | None = None
+    tries: int = 0
     offer_at: float = 0.0
     joined_at: float = -REST
     epoch: int = 0
@@ -111,6 +143,12 @@ class Place:
     filled: bool = False
     keeping: ExitStack = field(default_factory=ExitStack)
     joining: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lost: bool = False
+
+    @property
+    def worker(self) -> str:
+        """Its name."""
+        return self.seeker.worker
 
 
 class Placement:
@@ -120,22 +158,24 @@ class Placement:
         bus: The call's bus.
     """
 
-    def __init__(self, call: str, hosts: Hosts, plan: Plan) -> None:
+    def __init__(self, call: str, plan: Plan, seekers: Callable[["Placement"], Seekers]) -> None:
         """Prepare; nothing is offered yet.
 
         Args:
             call: The call's id.
-            hosts: Where they are found.
-            plan: The recipe; its workers are those to be run elsewhere.
+            plan: The recipe, and which of its workers run here.
+            seekers: Makes what looks for the others.
         """
         recipe = plan.loaded.recipe
-        self._post = hosts.post
         self.bus = HubBus(
-            call, self._post, main=recipe.main.name, on_notice=self._note, on_end=self._note_end
+            call,
+            main=recipe.main.name,
+            beside=[planned.recipe.name for planned in plan.workers],
+            on_notice=self._note,
+            on_end=self._note_end,
         )
-        self._shared = hosts.bus
         self._plan = plan
-        self._places = {worker.name: Place(worker.name) for worker in recipe.workers}
+        self._places = {seeker.worker: Place(seeker) for seeker in seekers(self)}
         self._apologised_at = -SAY_AGAIN
         self._cut_off = False
         self._ending = False
@@ -160,7 +200,9 @@ class Placement:
             tell: Told entries of the call.
         """
         self._main, self._tell = main, tell
-        with self._post.taking(self.bus.call, self._places, self.bus.take):
+        with ExitStack() as stack:
+            for place in self._places.values():
+                stack.enter_context(place.seeker.taking(self.bus.call, self.bus.take))
             self._start(self._watch())
             try:
                 yield
@@ -175,16 +217,14 @@ class Placement:
     async def _leave(self) -> None:
         for worker, seat in self.bus.seats.items():
             self.bus.notify(seat, worker, Leave("the call is over"))
-        with suppress(TimeoutError, PmwError):
-            async with asyncio.timeout(TIDY_WITHIN if self._post.failure is None else 0):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TIDY_WITHIN):
                 for place in self._places.values():
-                    if place.offer is not None:
-                        await self._post.network.withdraw(self._queue(place), place.offer)
+                    if place.seeker.cut_off is None:
+                        with suppress(PmwError):
+                            await place.seeker.leave()
         for place in self._places.values():
             place.keeping.close()
-
-    def _queue(self, place: Place) -> str:
-        return queue_of(self._plan.loaded.recipe.name, place.worker)
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -198,7 +238,8 @@ class Placement:
 
     def _look_at_engine(self, now: float) -> None:
         """Tell the user that it can't be reached; once it is back, offer what it may have lost."""
-        failure = self._post.failure
+        failures = (place.seeker.cut_off for place in self._places.values())
+        failure = next((failure for failure in failures if failure), None)
         if failure is not None and not self._cut_off:
             self._tell(event="error", text=f"{failure}; the call goes on as soon as it is back")
         elif failure is None and self._cut_off:
@@ -208,23 +249,31 @@ class Placement:
         self._cut_off = failure is not None
 
     async def _look(self, place: Place, now: float) -> None:
+        if place.lost:
+            return
         seat = self.bus.seats.get(place.worker)
         if seat is not None:
             await self._look_at(place, seat, now)
         if place.missed_at is not None:
             await self._hold(place)
             # Cut off, all else would wait with it; and who joins may have to wait a while.
-            if now >= place.offer_at and not (self._cut_off or place.joining.locked()):
+            cut_off = place.seeker.cut_off is not None
+            if now >= place.offer_at and not (cut_off or place.joining.locked()):
                 await self._offer(place, now)
-            if now - place.missed_at > NOBODY_AFTER:
+            longest = place.seeker.gives_up_after
+            if longest is not None and now - place.missed_at > longest:
+                await self._lose_for_good(place)
+            elif now - place.missed_at > NOBODY_AFTER:
                 await self._miss(place, now)
 
     async def _look_at(self, place: Place, seat: Seat, now: float) -> None:
         """Notice that the process that runs a worker is silent, or is heard again."""
-        silent = self._post.silent_for(seat.address) > SILENT_AFTER
+        silent = seat.post.silent_for(seat.address) > SILENT_AFTER
         if silent and not place.silent:
             place.missed_at = now
-            place.offer_at = now + OFFER_AGAIN[0]  # its lease ends sooner, and brings another
+            place.offer_at = now + place.seeker.patience(
+                0
+            )  # a lease ends sooner, and it comes back
             logger.info(f"nothing is heard of {place.worker}")
         elif place.silent and not silent:
             place.missed_at, place.told, place.filled = None, False, False
@@ -248,12 +297,10 @@ class Placement:
         """Say that nobody runs a worker, to the user once and to the caller now and then."""
         if not place.told and not self._cut_off:
             place.told = True
-            mend = hosting_command(place.worker, self._shared, self._plan)
-            what = f"nobody hosts {place.worker}; start it: {mend}"
-            self._tell(event="error", worker=place.worker, text=what)
+            self._tell(event="error", worker=place.worker, text=place.seeker.missing)
         if self._is_waited_for(place.worker) and now - self._apologised_at > SAY_AGAIN:
             self._apologised_at = now
-            await self._say(NOBODY)
+            await self._say(place.seeker.sorry)
 
     def _is_waited_for(self, worker: str) -> bool:
         main = self._main
@@ -269,36 +316,62 @@ class Placement:
     async def _offer(self, place: Place, now: float) -> None:
         """Offer a worker, once more if it was before; the engine may be away for a while."""
         self._give_up(place)  # whoever is silent for so long loses its claim now
-        first, longest = OFFER_AGAIN
-        place.offer_at = now + min(first * 2 ** min(place.offered, 5), longest)
-        queue = self._queue(place)
+        place.offer_at = now + place.seeker.patience(place.tries)
         place.offered += 1  # also if it fails, for it may have been made all the same
+        place.tries += 1
         offer = Offer(
             call=self.bus.call,
             worker=place.worker,
             main=self._plan.loaded.recipe.main.name,
-            address=self._post.address,
+            address=place.seeker.address,
             number=place.offered,
             hash=self._plan.loaded.hash,
             speech=self._plan.stt is not None or self._plan.tts is not None,
         )
         try:
-            if place.offer is not None:
-                await self._post.network.withdraw(queue, place.offer)
-            place.offer = await self._post.network.offer(queue, encode_notice(offer))
+            await place.seeker.seek(offer)
         except PmwError as error:
             logger.info(f"{place.worker} could not be offered: {error.what}")
             place.offer_at = now + 1.0
 
+    def note_broken(self, worker: str, *, again_in: float) -> None:
+        """Take note that there is no way to a worker any more, or still none.
+
+        Args:
+            worker: The worker's name.
+            again_in: Seconds until the next way is looked for.
+        """
+        place = self._places[worker]
+        now = asyncio.get_running_loop().time()
+        self._give_up(place)
+        place.missed_at = now if place.missed_at is None else place.missed_at
+        place.offer_at = max(now + again_in, place.joined_at + REST)
+        if not self._ending:
+            self._start(self._hold(place))
+
+    async def _lose_for_good(self, place: Place) -> None:
+        """Do without a worker; without the agent that has the call, the call ends."""
+        place.lost = True
+        self._give_up(place)
+        with suppress(PmwError):
+            await place.seeker.leave()
+        why = f"{place.worker} was given up after {place.seeker.gives_up_after:g} s"
+        self._tell(event="error", worker=place.worker, text=f"{place.seeker.missing}; given up")
+        self.bus.fail_jobs(place.worker, why)
+        main = self._main
+        opener = self._plan.loaded.recipe.opener.name
+        has_call = main.agent if isinstance(main, BridgingMain) else None
+        if (has_call or opener) == place.worker:
+            await self._say(LOST)
+            self._note_end(BusEndMessage(source=main.name, reason=why))
+
     def _note(self, sender: str, letter: Letter, notice: Notice) -> None:
         place = self._places[letter.worker]
-        seat = self.bus.seats.get(letter.worker)
         if isinstance(notice, Joined):
             if letter.epoch >= (place.offered + 1) * CLAIMS:
                 raise Refused("it was not offered yet")
-            self._start(self._join(place, Seat(sender, letter.epoch), notice))
-        elif seat != Seat(sender, letter.epoch):
-            return
+            if (seat := place.seeker.seat(sender, letter.epoch)) is not None:
+                self._start(self._join(place, seat, notice))
         elif isinstance(notice, Left):
             self._start(self._lose(place, notice))
         elif isinstance(notice, ToolBegun) and (bridge := self._bridge_to(place)):
@@ -341,7 +414,7 @@ class Placement:
                 await self._finished(place)
                 self.bus.notify(before, place.worker, Leave("another host has it"))
             self._take_in(place, seat)
-            if joined.hash != self._plan.loaded.hash:
+            if place.seeker.same_recipe and joined.hash != self._plan.loaded.hash:
                 what = f"{joined.host} runs {place.worker} by another recipe, {joined.hash}"
                 self._tell(event="error", worker=place.worker, text=what)
             if bridge := self._bridge_to(place):
@@ -349,9 +422,9 @@ class Placement:
 
     def _take_in(self, place: Place, seat: Seat) -> None:
         place.keeping.close()
-        place.keeping.enter_context(self._post.keeping(seat.address))
+        place.keeping.enter_context(seat.post.keeping(seat.address))
         place.joined_at = asyncio.get_running_loop().time()
-        place.missed_at, place.silent = None, False
+        place.missed_at, place.silent, place.tries = None, False, 0
         place.told = place.filled = False
         self.bus.take_in(place.worker, seat)
 

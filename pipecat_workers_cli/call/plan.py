@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pipecat_workers_cli.addresses import shown_url
 from pipecat_workers_cli.call.resolve import find_kind
 from pipecat_workers_cli.checks import State
 from pipecat_workers_cli.errors import PmwError
@@ -57,6 +58,7 @@ class Plan:
         trust: What the command line alone can grant a worker.
         profile: What was typed as `--services`; some kinds choose by it too.
         elsewhere: Where the workers that run in other processes are met; empty if none do.
+        linked: The workers that are reached by a link each, as their tables say.
     """
 
     loaded: LoadedRecipe
@@ -68,6 +70,7 @@ class Plan:
     trust: Trust = GRANTS_NOTHING
     profile: Profile | None = None
     elsewhere: str = ""
+    linked: tuple[WorkerRecipe, ...] = ()
 
     def choices(self) -> Iterator[Choice]:
         """Give every choice once, hearing first."""
@@ -92,7 +95,8 @@ class Plan:
         serving = [f"{c.role}: {c.provider} ({c.why})" for c in self.choices()]
         outlooks = [f"{name}: {look.told}" for name, look in self.outlooks()]
         bus = [f"bus: {self.elsewhere}"] if self.elsewhere else []
-        return " · ".join([*bus, *serving, *outlooks])
+        links = [f"{worker.name}: {shown_url(worker.at or '')}" for worker in self.linked]
+        return " · ".join([*bus, *links, *serving, *outlooks])
 
     def main_alone(self, *, at: str) -> "Plan":
         """Return the same plan for a process in which only the main worker runs.
@@ -100,7 +104,13 @@ class Plan:
         Args:
             at: Where it meets the others, to be shown.
         """
-        return replace(self, workers=(), elsewhere=at)
+        return replace(self.linking(), workers=(), elsewhere=at)
+
+    def linking(self) -> "Plan":
+        """Return the same plan for a call's process: who has an `at` is reached by a link."""
+        linked = tuple(worker for worker in self.loaded.recipe.workers if worker.at is not None)
+        here = tuple(worker for worker in self.workers if worker.recipe.at is None)
+        return replace(self, workers=here, linked=linked)
 
     def hosting(self, names: Sequence[str]) -> "Plan":
         """Return the same plan for a process in which only some of the other workers run."""

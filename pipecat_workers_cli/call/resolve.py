@@ -30,13 +30,14 @@ def find_faults(recipe: Recipe, folder: Path, *, imports: bool = True) -> Iterat
         imports: False leaves user code alone: what is not ours is not looked at.
     """
     yield from find_unknown_services(recipe, imports=imports)
-    for i, worker in enumerate(recipe.workers):
+    here = [(i, worker) for i, worker in enumerate(recipe.workers) if worker.at is None]
+    for i, worker in here:  # what others are made of is at their far end
         if imports or worker.kind in KINDS:
             yield from _kind_faults(worker, ("workers", i), folder, recipe)
     if not imports:
         return
     speakers: list[tuple[Place, MainRecipe | WorkerRecipe]] = [(("main",), recipe.main)]
-    speakers += [(("workers", i), worker) for i, worker in enumerate(recipe.workers)]
+    speakers += [(("workers", i), worker) for i, worker in here]
     for place, speaker in speakers:
         yield from _tool_faults(speaker, place, folder)
 

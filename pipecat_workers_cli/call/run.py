@@ -23,6 +23,7 @@ from pipecat_workers_cli.call.distribution import Distribution
 from pipecat_workers_cli.call.log import CallLog
 from pipecat_workers_cli.call.plan import Plan, introduce
 from pipecat_workers_cli.recipe.model import Recipe
+from pipecat_workers_cli.tracing.setup import trace_call
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import text_turn
 from pipecat_workers_cli.workers.bridging import BridgingMain
@@ -38,15 +39,18 @@ class Call:
         id: Eight hex digits, unique among a session's calls.
         main: The main worker.
         log: What happens in the call.
+        trace: Its spans; None while calls aren't traced.
         ended: Set once the call is over, by whomever.
         reason: Why it ended; empty until then.
     """
 
-    def __init__(self, call_id: str, *, main: str, tap: Tap) -> None:
+    def __init__(self, call_id: str, *, recipe: str, main: str, tap: Tap) -> None:
         """Begin a call whose workers are yet to be built."""
         self.id = call_id
         self.main: MainWorker
-        self.log = CallLog(call_id, main=main, emit=tap.add)
+        self.trace = trace_call(call_id, recipe=recipe, main=main)
+        emit = self.trace.telling(tap.add) if self.trace else tap.add
+        self.log = CallLog(call_id, main=main, emit=emit)
         self.ended = asyncio.Event()
         self.reason = ""
 
@@ -119,15 +123,19 @@ async def open_call(
         TimeoutError: The workers did not stop in time; they are cancelled now.
     """
     recipe = plan.loaded.recipe
-    call = Call(uuid.uuid4().hex[:8], main=recipe.main.name, tap=tap)
+    call = Call(uuid.uuid4().hex[:8], recipe=recipe.name, main=recipe.main.name, tap=tap)
     placement = distribution.place(call.id, plan) if distribution else None
-    async with open_bus() if placement is None else placement.open_bus() as bus:
+    async with (
+        _told_apart(call),
+        open_bus() if placement is None else placement.open_bus() as bus,
+    ):
         line = Line(
             transport=transport,
             observers=[call.log, *([audio] if audio else [])],
             on_bus=call.on_bus,
             idle_timeout=idle_timeout,
             has_client=has_client,
+            trace=call.trace,
         )
         call.main, workers = await build_workers(plan, line, bus=bus)
         names = [worker.name for worker in recipe.workers]
@@ -174,6 +182,18 @@ async def open_call(
             over.cancel()
             call.log.tell(event="end", reason=call.reason)
             tap.close_call(call.id)
+
+
+@asynccontextmanager
+async def _told_apart(call: Call) -> AsyncGenerator[None]:
+    """Let log lines of the block say which call they are about; at its end its trace ends."""
+    ids = call.trace.ids if call.trace else {}
+    try:
+        with logger.contextualize(call=call.id, **ids):
+            yield
+    finally:
+        if call.trace is not None:
+            call.trace.close()
 
 
 def _recorded(

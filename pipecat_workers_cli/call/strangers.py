@@ -20,7 +20,8 @@ from pipecat.bus import (
 
 from pipecat_workers_cli.buses.pubsub import Channel, PubSubBus
 from pipecat_workers_cli.buses.urls import SharedBus
-from pipecat_workers_cli.call.placement import NOBODY_AFTER, Tell, hosting_command
+from pipecat_workers_cli.call.hosts import hosting_command
+from pipecat_workers_cli.call.placement import NOBODY_AFTER, Tell
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.workers.bridging import BridgingMain

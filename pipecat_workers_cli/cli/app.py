@@ -12,7 +12,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipecat_workers_cli.cli.arguments import EnvFile, LogFile, LogLevel, Quiet, Verbose
+from pipecat_workers_cli.cli.arguments import (
+    EnvFile,
+    LogFile,
+    LogFormatOption,
+    LogLevel,
+    Quiet,
+    Verbose,
+)
 from pipecat_workers_cli.cli.bus import bus_app
 from pipecat_workers_cli.cli.completions import completions
 from pipecat_workers_cli.cli.distributed import up, worker
@@ -20,6 +27,7 @@ from pipecat_workers_cli.cli.doctor import doctor
 from pipecat_workers_cli.cli.eval import evaluate
 from pipecat_workers_cli.cli.family import HELP
 from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
+from pipecat_workers_cli.cli.proxy import proxy_app
 from pipecat_workers_cli.cli.ps import ps
 from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.cli.sessions import say, stop
@@ -60,6 +68,7 @@ app.command(rich_help_panel="Recipes")(run)
 app.command("eval", rich_help_panel="Recipes")(evaluate)
 app.add_typer(recipe_app, name="recipe", rich_help_panel="Recipes")
 app.command(rich_help_panel="Distributed")(worker)
+app.add_typer(proxy_app, name="proxy", rich_help_panel="Distributed")
 app.command(rich_help_panel="Distributed")(up)
 app.command(rich_help_panel="Sessions")(ps)
 app.command(rich_help_panel="Sessions")(say)
@@ -78,6 +87,7 @@ HAND_ON = (
     "up",
 )  # what follows `--` to Pipecat's runner
 LIFELINE = "PMW_LIFELINE_FD"  # as fleet/lifeline.py has it, which others needn't import
+TRACING = "pipecat_workers_cli.tracing.setup"  # imported by those commands that hold calls
 OWN_REST = ("bus",)  # what follows `--` is another program
 
 
@@ -103,6 +113,7 @@ def everywhere(
     verbose: Verbose = False,
     log_level: LogLevel = None,
     log_file: LogFile = None,
+    log_format: LogFormatOption = None,
     env_file: EnvFile = None,
 ) -> None:
     """Assemble, run and watch Pipecat workers."""
@@ -113,7 +124,13 @@ def everywhere(
             f"'{terminal.runner_args[0]}'",
             mend=f"leave it out; {' and '.join(HAND_ON)} hand it to Pipecat's runner",
         )
-    terminal.adopt(quiet=quiet, verbose=verbose, log_level=log_level, log_file=log_file)
+    terminal.adopt(
+        quiet=quiet,
+        verbose=verbose,
+        log_level=log_level,
+        log_file=log_file,
+        log_format=log_format,
+    )
     terminal.env_file = env_file
 
 
@@ -146,6 +163,9 @@ def main(argv: Sequence[str] | None = None, *, program: str = "pmw") -> None:
         sys.exit(1)
     except Exception as error:
         sys.exit(report(unwritten_stdout() or error, terminal, words, program))
+    finally:
+        if (tracing := sys.modules.get(TRACING)) is not None:
+            tracing.flush_tracing()
 
 
 def silence_stdout() -> None:

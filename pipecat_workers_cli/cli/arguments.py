@@ -27,6 +27,7 @@ from pipecat_workers_cli.options import (
     CallOptions,
     Duplex,
     LocalOptions,
+    LogFormat,
     Output,
     Profile,
     ServeOptions,
@@ -64,6 +65,15 @@ LogLevel = Annotated[
 LogFile = Annotated[
     Path | None,
     typer.Option("--log-file", metavar="FILE", help="Logs go there.", rich_help_panel=LOGS),
+]
+LogFormatOption = Annotated[
+    LogFormat | None,
+    typer.Option(
+        "--log-format",
+        help="Lines for people, or a JSON object a line.",
+        show_default="text",
+        rich_help_panel=LOGS,
+    ),
 ]
 EnvFile = Annotated[
     Path | None,
@@ -171,11 +181,18 @@ def log_options(
     verbose: Verbose = False,
     log_level: LogLevel = None,
     log_file: LogFile = None,
+    log_format: LogFormatOption = None,
     env_file: EnvFile = None,
 ) -> None:
     """Give the terminal what was typed of the options that work everywhere."""
     terminal = Terminal.of(context)
-    terminal.adopt(quiet=quiet, verbose=verbose, log_level=log_level, log_file=log_file)
+    terminal.adopt(
+        quiet=quiet,
+        verbose=verbose,
+        log_level=log_level,
+        log_file=log_file,
+        log_format=log_format,
+    )
     terminal.env_file = env_file or terminal.env_file
 
 
@@ -331,6 +348,7 @@ def call_options(
     verbose: Verbose = False,
     log_level: LogLevel = None,
     log_file: LogFile = None,
+    log_format: LogFormatOption = None,
     env_file: EnvFile = None,
 ) -> CallOptions:
     """Freeze what was typed.
@@ -338,7 +356,7 @@ def call_options(
     Raises:
         ConfigurationError: Two options contradict each other, or a file can't be read.
     """
-    log_options(context, quiet, verbose, log_level, log_file, env_file)
+    log_options(context, quiet, verbose, log_level, log_file, log_format, env_file)
     turns = read_turns(say, say_file)
     if turns is not None and transport not in (None, "console"):
         raise ConfigurationError(

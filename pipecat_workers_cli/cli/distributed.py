@@ -80,10 +80,12 @@ def worker(
     """Host workers for calls whose main workers run elsewhere."""
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
+    from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    set_up_tracing()
     from pipecat_workers_cli.cli.hosting import host_workers
 
     options = HostOptions(
@@ -120,7 +122,7 @@ def up(
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
     from pipecat_workers_cli.cli.up import bring_up
 
     engine = "pgmq" if postgres else "redis"

@@ -74,7 +74,7 @@ def doctor(
 
     terminal = Terminal.of(context)
     env_file = load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
     with Progress(terminal, "looking around") as progress:
         from pipecat_workers_cli.session.health import examine
         from pipecat_workers_cli.session.needs import Asked

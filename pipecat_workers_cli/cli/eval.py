@@ -69,15 +69,18 @@ def evaluate(
     """Hold a recipe to scenarios, offline unless told otherwise; exit 1 if one fails."""
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
+    from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     terminal = Terminal.of(context)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing has passed yet
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    set_up_tracing()
     if junit is not None:
         from pipecat_workers_cli.cli.outcomes import require_writable
 
         require_writable(junit)
+    from pipecat_workers_cli.call.plan import Plan
     from pipecat_workers_cli.call.ready import ready_plan
     from pipecat_workers_cli.session.eval import run_eval
     from pipecat_workers_cli.session.scenarios import (
@@ -90,7 +93,9 @@ def evaluate(
     offline = services is None and not (llm or stt or tts)
     profile = Profile.OFFLINE if offline else services
     options = ServiceOptions(profile=profile, llm=llm, stt=stt, tts=tts)
-    plan = ready_plan(recipe, options, sets=sets or (), speech=wants_speech(wanted))
+    plan = ready_plan(
+        recipe, options, sets=sets or (), speech=wants_speech(wanted), part=Plan.linking
+    )
     require_means(wanted)
     terminal.say(_banner(plan, wanted))
     report = _Report(terminal, Output.JSON if json else output)
@@ -100,7 +105,9 @@ def evaluate(
             wanted,
             timeout=timeout,
             watcher=report,
-            set_up_logs=lambda: set_up_logs(terminal.log_level, terminal.log_file),
+            set_up_logs=lambda: set_up_logs(
+                terminal.log_level, terminal.log_file, terminal.log_format
+            ),
         )
     finally:
         report.close()

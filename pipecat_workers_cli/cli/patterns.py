@@ -192,6 +192,7 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     from pipecat_workers_cli.cli.detach import detach, is_detached
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
+    from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     if options.local.list_devices:
         from pipecat_workers_cli.cli.devices import print_devices
@@ -203,7 +204,8 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until a session takes it over
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    set_up_tracing()
     lines = None
     if options.serve.transport == "local":  # looked for first: all else takes seconds
         from pipecat_workers_cli.transports.devices import choose_lines
@@ -214,7 +216,7 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     from pipecat_workers_cli.call.ready import ready_plan
 
     bus = choose_bus(options.bus)
-    part = None if bus is None else partial(Plan.main_alone, at=bus.told)
+    part = Plan.linking if bus is None else partial(Plan.main_alone, at=bus.told)
     at_console = options.serve.transport == "console"
 
     def read() -> Plan:

@@ -105,7 +105,9 @@ def check_recipes(
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)  # Pipecat greets whoever imports it
+    set_up_logs(
+        terminal.log_level, terminal.log_file, terminal.log_format
+    )  # Pipecat greets whoever imports it
     faults = {path: _find_faults(path, imports=not no_import) for path in paths}
     for path, found in faults.items():
         if as_json or output is Output.JSON:

@@ -75,9 +75,10 @@ def serve_calls(
         tap=tap,
         max_calls=bus.room(options.max_calls, otherwise=most) if bus else options.max_calls or most,
         idle_timeout=options.idle_timeout,
-        set_up_logs=lambda: set_up_logs(terminal.log_level, log_file),
+        set_up_logs=lambda: set_up_logs(terminal.log_level, log_file, terminal.log_format),
         audio=options.audio,
         bus=bus,
+        links=options.links,
     )
     with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record):
         serve(serving, beside=lambda running: shown_beside(running, current, tap, terminal, shown))

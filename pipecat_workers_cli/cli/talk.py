@@ -111,6 +111,7 @@ async def _run(
             attachable=options.say is None,
             audio=audio,
             bus=bus,
+            links=options.links,
             leaving=leaving,
         )
 

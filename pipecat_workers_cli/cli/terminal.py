@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pipecat_workers_cli.options import LogFormat
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,6 +31,7 @@ class Terminal:
         verbose: Log at debug level, and show tracebacks.
         log_level: A loguru level; None is quiet about the framework.
         log_file: Where logs go; None is stderr.
+        log_format: How their lines look; None is for people.
         env_file: What `--env-file` named.
     """
 
@@ -38,6 +41,7 @@ class Terminal:
     verbose: bool = False
     log_level: str | None = None
     log_file: Path | None = None
+    log_format: LogFormat | None = None
     env_file: Path | None = None
 
     @classmethod
@@ -49,13 +53,20 @@ class Terminal:
         return root.obj
 
     def adopt(
-        self, *, quiet: bool, verbose: bool, log_level: str | None, log_file: Path | None
+        self,
+        *,
+        quiet: bool,
+        verbose: bool,
+        log_level: str | None,
+        log_file: Path | None,
+        log_format: LogFormat | None,
     ) -> None:
         """Take options that were typed; those left out keep what was typed elsewhere."""
         self.quiet = self.quiet or quiet
         self.verbose = self.verbose or verbose
         self.log_level = log_level or self.log_level or ("debug" if self.verbose else None)
         self.log_file = log_file or self.log_file
+        self.log_format = log_format or self.log_format
 
     def say(self, text: str) -> None:
         """Write a line for the person at the terminal, to stderr; silent when quiet."""

@@ -1,6 +1,7 @@
 """`pmw up`, as seen from a terminal: what its processes are told, and what they say."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Collection, Iterator
 from itertools import cycle
@@ -15,13 +16,13 @@ from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.fleet.child import Listener
 from pipecat_workers_cli.fleet.engine import ENGINES, require_engine
 from pipecat_workers_cli.fleet.up import Progress, System, run_up
-from pipecat_workers_cli.options import CallOptions, TrafficMode
+from pipecat_workers_cli.options import CallOptions, LogFormat, TrafficMode
 from pipecat_workers_cli.recipe.load import load_recipe
 
 HOSTS_TAKE = ("services", "llm", "tts", "sets", "max_calls")
 NOT_HANDED_ON = (
     *("recipe", "postgres", "say", "say_file"),
-    *("quiet", "verbose", "log_level", "log_file", "env_file"),
+    *("quiet", "verbose", "log_level", "log_file", "log_format", "env_file"),
 )
 DRAIN = 2  # seconds; their calls end with the main worker, which ends first
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
@@ -110,6 +111,7 @@ def _log_words(terminal: Terminal) -> Iterator[str]:
     for option, value in (
         ("--log-level", terminal.log_level),
         ("--log-file", terminal.log_file),
+        ("--log-format", terminal.log_format),
         ("--env-file", terminal.env_file),
     ):
         if value is not None:
@@ -143,6 +145,9 @@ class _Screen:
     def line(self, name: str, text: str) -> None:
         self._end_line()
         text = "".join(sign if sign.isprintable() else " " for sign in text)
+        if self._terminal.log_format is LogFormat.JSON and text.startswith("{"):
+            print(text, file=sys.stderr)  # for a program, to which a label would be a fault
+            return
         label = Text(f"{name:<{self._width}} | ", style=self._colours[name])
         self._console.print(label + Text(text), soft_wrap=True)
 

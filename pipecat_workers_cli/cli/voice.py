@@ -57,7 +57,7 @@ def talk_aloud(
     shown = options.traffic or TrafficMode.OFF
     if shown is TrafficMode.TABLE and terminal.log_file is None:
         log_file = terminal.log_beside_table(plan.loaded.recipe.name)
-        set_up_logs(terminal.log_level, log_file)
+        set_up_logs(terminal.log_level, log_file, terminal.log_format)
         terminal.say(f"logs: {log_file}")
     terminal.say(_banner(plan, lines, options.local.duplex, has_keys=terminal_fd() is not None))
     tap = Tap()
@@ -73,6 +73,7 @@ def talk_aloud(
                 idle_timeout=options.idle_timeout,
                 audio=audio,
                 bus=bus,
+                links=options.links,
                 beside=partial(
                     _shown, plan, tap, terminal.console(stderr=True), options, shown, on_failure
                 )

@@ -78,7 +78,7 @@ def voices(
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
     from pipecat_workers_cli.services.voice_lists import SAMPLE, Gender, Wanted, save_sample
 
     named, search = _split(search)

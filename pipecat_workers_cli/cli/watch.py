@@ -92,7 +92,7 @@ def watch(
         if view is View.TABLE:
             log_file = terminal.log_file or terminal.log_beside_table("watch")
             terminal.say(f"logs: {log_file}")
-            set_up_logs(terminal.log_level, log_file)
+            set_up_logs(terminal.log_level, log_file, terminal.log_format)
             from pipecat_workers_cli.cli.remote import show_bus_table
 
             show_bus_table(terminal, shared, seconds)
@@ -101,7 +101,9 @@ def watch(
         raise typer.Exit(0 if choice.met else 1)
     with attached(find_session(session)) as attachment:
         if view is View.TABLE:
-            set_up_logs(terminal.log_level, terminal.log_file)  # Pipecat greets as it is imported
+            set_up_logs(
+                terminal.log_level, terminal.log_file, terminal.log_format
+            )  # Pipecat greets as it is imported
             from pipecat_workers_cli.cli.remote import show_table
 
             show_table(terminal, attachment, seconds)
@@ -236,7 +238,9 @@ def _follow_bus(
     from pipecat_workers_cli.session.bus_attached import watching
     from pipecat_workers_cli.session.messages import Told, Watch
 
-    set_up_logs(terminal.log_level, terminal.log_file)  # the bus may be away for a while
+    set_up_logs(
+        terminal.log_level, terminal.log_file, terminal.log_format
+    )  # the bus may be away for a while
     failures: list[Exception] = []
 
     async def follow() -> None:
@@ -286,7 +290,9 @@ def _watch_program(
 
     from pipecat_workers_cli.logs import set_up_logs
 
-    set_up_logs(terminal.log_level, terminal.log_file)  # Pipecat greets as it is imported
+    set_up_logs(
+        terminal.log_level, terminal.log_file, terminal.log_format
+    )  # Pipecat greets as it is imported
     from pipecat_workers_cli.session.stranger import run_tapped
 
     async def run() -> int:

@@ -2,18 +2,21 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipecat_workers_cli.buses.post import Post
+from pipecat_workers_cli.buses.post import Counts, Post
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.fleet.gateway import Gateway
 from pipecat_workers_cli.fleet.host import WorkerHost
+from pipecat_workers_cli.fleet.hosted import Hosted
 from pipecat_workers_cli.fleet.timing import Timing
 
 READ_EVERY = 0.2  # seconds; a bus's ring holds a second of all that it can carry
@@ -27,15 +30,17 @@ JOBS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 class Figures(Collector):
     """A host's figures, as Prometheus reads them."""
 
-    def __init__(self, host: WorkerHost, post: Post) -> None:
+    def __init__(self, host: WorkerHost | Gateway, letters: Counts, more: "More") -> None:
         """Begin to count answers and jobs; all else is read when it is asked for.
 
         Args:
             host: The host.
-            post: Its post.
+            letters: What went to calls, and came.
+            more: Gives what such a host alone has.
         """
         self._host = host
-        self._post = post
+        self._letters = letters
+        self._more = more
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self._answers = Histogram(
@@ -52,12 +57,13 @@ class Figures(Collector):
             buckets=JOBS,
             registry=self.registry,
         )
-        self._timings: dict[tuple[str, str, int], Timing] = {}
+        self._timings: dict[Any, Timing] = {}
 
     async def follow(self) -> None:
         """Read the buses of the host's workers until cancelled."""
         while True:
-            for key, hosted in self._host.held.items():
+            held: Mapping[Any, Hosted] = self._host.held
+            for key, hosted in held.items():
                 if key not in self._timings:
                     self._timings[key] = Timing(
                         hosted.offer.worker,
@@ -69,7 +75,7 @@ class Figures(Collector):
                     )
             for key, timing in list(self._timings.items()):
                 timing.catch_up()
-                if key not in self._host.held:
+                if key not in held:
                     del self._timings[key]
             await asyncio.sleep(READ_EVERY)
 
@@ -86,36 +92,88 @@ class Figures(Collector):
         yield most
         yield GaugeMetricFamily("pmw_ready", "1 if it takes calls", value=int(is_ready(self._host)))
         yield GaugeMetricFamily(
-            "pmw_bus_lag_seconds",
-            "How long the bus took for what was sent last",
-            value=self._post.lag,
-        )
-        yield GaugeMetricFamily(
             "pmw_loop_lag_seconds", "How late the event loop was", value=self._host.lag
         )
-        counts, post = self._host.counts, self._post.counts
+        letters = self._letters
         for name, told, value in (
-            ("claims", "Workers claimed", counts.claims),
-            ("takeovers", "Claims of a worker that another host had before", counts.taken_over),
-            ("fencings", "Claims that were lost", counts.fenced),
-            ("bus_failures", "Times that the bus could not be reached any more", post.failures),
-            ("letters_sent", "Letters that the bus took", post.sent),
-            ("letters_taken", "Letters that came for a call", post.taken),
-            ("letters_shed", "Letters with audio that were dropped", post.shed),
-            ("letters_lost", "Letters without audio that were dropped", post.lost),
+            *self._more(),
+            ("letters_sent", "Letters that were sent", letters.sent),
+            ("letters_taken", "Letters that came for a call", letters.taken),
+            ("letters_shed", "Letters with audio that were dropped", letters.shed),
+            ("letters_lost", "Letters without audio that were dropped", letters.lost),
         ):
             yield CounterMetricFamily(f"pmw_{name}", told, value=value)
         refused = CounterMetricFamily(
             "pmw_letters_refused", "Letters that were dropped on arrival", labels=["why"]
         )
-        for why, count in post.refused.items():
+        for why, count in letters.refused.items():
             refused.add_metric([why], count)
         yield refused
 
 
-def is_ready(host: WorkerHost) -> bool:
+More = Callable[[], Iterable[tuple[str, str, float]]]
+"""Gives counters: name, what is counted, how often."""
+
+
+class BusFigures(Figures):
+    """Those of a host on a shared bus."""
+
+    def __init__(self, host: WorkerHost, post: Post) -> None:
+        """Begin to count, also what is about the bus.
+
+        Args:
+            host: The host.
+            post: Its post.
+        """
+        super().__init__(host, post.counts, self._of_bus)
+        self._worker_host = host
+        self._post = post
+
+    def _of_bus(self) -> Iterator[tuple[str, str, float]]:
+        counts = self._worker_host.counts
+        yield "claims", "Workers claimed", counts.claims
+        yield "takeovers", "Claims of a worker that another host had before", counts.taken_over
+        yield "fencings", "Claims that were lost", counts.fenced
+        failures = self._post.counts.failures
+        yield "bus_failures", "Times that the bus could not be reached any more", failures
+
+    def collect(self) -> Iterator[Metric]:
+        """Give all figures, the bus's lag among them."""
+        yield from super().collect()
+        yield GaugeMetricFamily(
+            "pmw_bus_lag_seconds",
+            "How long the bus took for what was sent last",
+            value=self._post.lag,
+        )
+
+
+def is_ready(host: WorkerHost | Gateway) -> bool:
     """Tell whether a host takes calls: it isn't draining, and the bus can be reached."""
     return not host.draining and not host.deaf
+
+
+def answer(path: str, host: WorkerHost | Gateway, figures: Figures) -> tuple[int, str] | None:
+    """Answer what an orchestrator asks.
+
+    Args:
+        path: What it asks for.
+        host: Whom it is about.
+        figures: Its figures.
+
+    Returns:
+        The status and the text; None for a path that isn't one of these.
+    """
+    match path:
+        case "/healthz":
+            return 200, "ok\n"
+        case "/readyz" if is_ready(host):
+            return 200, "ready\n"
+        case "/readyz":
+            return 503, "draining\n" if host.draining else "the bus can't be reached\n"
+        case "/metrics":
+            return 200, generate_latest(figures.registry).decode()
+        case _:
+            return None
 
 
 def health_app(host: WorkerHost, figures: Figures) -> FastAPI:
@@ -123,19 +181,12 @@ def health_app(host: WorkerHost, figures: Figures) -> FastAPI:
     app = FastAPI(openapi_url=None)
 
     @app.get("/healthz")
-    async def healthz() -> Response:
-        return Response("ok\n", media_type="text/plain")
-
     @app.get("/readyz")
-    async def readyz() -> Response:
-        if is_ready(host):
-            return Response("ready\n", media_type="text/plain")
-        why = "draining" if host.draining else "the bus can't be reached"
-        return Response(f"{why}\n", status_code=503, media_type="text/plain")
-
     @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(figures.registry), media_type=CONTENT_TYPE_LATEST)
+    async def asked(request: Request) -> Response:
+        status, text = answer(request.url.path, host, figures) or (404, "")
+        kind = CONTENT_TYPE_LATEST if request.url.path == "/metrics" else "text/plain"
+        return Response(text, status_code=status, media_type=kind)
 
     return app
 
@@ -165,7 +216,7 @@ async def serving_health(host: WorkerHost, post: Post, port: int | None) -> Asyn
     if port is None:
         yield
         return
-    figures = Figures(host, post)
+    figures = BusFigures(host, post)
     listening = _listen(port)
     config = uvicorn.Config(health_app(host, figures), log_config=None, access_log=False)
     server = _Server(config)
@@ -181,6 +232,26 @@ async def serving_health(host: WorkerHost, post: Post, port: int | None) -> Asyn
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=STOP_WITHIN)
+
+
+@asynccontextmanager
+async def answering(gateway: Gateway) -> AsyncGenerator[None]:
+    """Let a gateway answer an orchestrator's questions where it listens, while the block lasts."""
+
+    def more() -> Iterator[tuple[str, str, float]]:
+        yield "links", "Links that were opened", gateway.opened
+        for kind, count in gateway.gate.turned.items():
+            name = f"turned_away_{kind.replace(' ', '_')}"
+            yield name, f"Links that were not opened: {kind}", count
+
+    figures = Figures(gateway, gateway.letters, more)
+    gateway.answers = lambda path: answer(path, gateway, figures)
+    following = asyncio.create_task(figures.follow(), name="figures")
+    try:
+        yield
+    finally:
+        following.cancel()
+        await asyncio.wait({following}, timeout=STOP_WITHIN)
 
 
 def _listen(port: int) -> socket.socket:

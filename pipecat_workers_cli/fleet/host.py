@@ -23,7 +23,7 @@ from pipecat_workers_cli.buses.presence import (
     own_version,
 )
 from pipecat_workers_cli.call.assembly import build_worker
-from pipecat_workers_cli.call.placement import queue_of
+from pipecat_workers_cli.call.hosts import queue_of
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.fleet.callerless import Callerless

@@ -2,19 +2,22 @@
 
 import asyncio
 import time
+from typing import Any
 
 from loguru import logger
 from pipecat.workers.base_worker import BaseWorker
 
+from pipecat_workers_cli.buses.door import Door
 from pipecat_workers_cli.buses.network import Claim
 from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.buses.presence import own_version
 from pipecat_workers_cli.buses.remote import Seat, SpokeBus
-from pipecat_workers_cli.call.assembly import build_worker
+from pipecat_workers_cli.call.assembly import build_worker, traced
 from pipecat_workers_cli.call.placement import SWITCH_WITHIN
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.tracing.setup import trace_worker
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.notice import Joined, Leave, Left, Notice, Offer
@@ -30,17 +33,29 @@ class Hosted:
     Attributes:
         claim: What was claimed.
         offer: What it said.
+        shown: By which name it is watched here.
         moving: Whether another host may have it already; it goes on until that one does.
     """
 
-    def __init__(self, claim: Claim, offer: Offer, post: Post) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        offer: Offer,
+        post: Post[Any],
+        *,
+        door: Door | None = None,
+        shown: str | None = None,
+    ) -> None:
         """Prepare; nothing is built yet.
 
         Args:
             claim: What was claimed.
             offer: What it says.
-            post: This process's.
+            post: What letters to the call's main worker go by.
+            door: What may cross on the way there and back; None lets through all that travels.
+            shown: By which name it is watched here; None takes the call's.
         """
+        self.shown = shown or offer.call
         self.claim = claim
         self.offer = offer
         self.moving = False
@@ -49,9 +64,8 @@ class Hosted:
         self._over = asyncio.Event()
         self.bus = SpokeBus(
             offer.call,
-            post,
             worker=offer.worker,
-            hub=Seat(offer.address, offer.epoch(claim.number)),
+            hub=Seat(offer.address, offer.epoch(claim.number), post, door),
             on_notice=self._note,
         )
 
@@ -79,9 +93,12 @@ class Hosted:
         with (
             post.taking(offer.call, [offer.worker], self.bus.take),
             post.keeping(offer.address),
+            logger.contextualize(call=offer.call, worker=offer.worker),
         ):
             try:
                 worker = await build_worker(plan, planned)
+                if (trace := trace_worker(offer.call, offer.worker)) is not None:
+                    traced(worker, trace)
                 self._watch(plan, tap)
                 joined = Joined(host, own_version(), plan.loaded.hash)
                 await self._run(worker, joined)
@@ -92,7 +109,7 @@ class Hosted:
                 self.stop(type(error).__name__)
                 logger.error(f"{offer.worker} did not end well: {type(error).__name__}")
             finally:
-                tap.close_call(offer.call)
+                tap.close_call(self.shown)
                 if self._why:
                     self.bus.tell(Left(self._why))
 
@@ -123,7 +140,7 @@ class Hosted:
 
     def _watch(self, plan: Plan, tap: Tap) -> None:
         tap.open_call(
-            self.offer.call,
+            self.shown,
             self.bus,
             recipe=plan.loaded.recipe.name,
             workers=[self.offer.worker],

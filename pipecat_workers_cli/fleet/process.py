@@ -5,13 +5,14 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from pipecat_workers_cli.buses.post import open_post
 from pipecat_workers_cli.buses.urls import SharedBus, open_channel, open_network
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
-from pipecat_workers_cli.fleet.health import serving_health
+from pipecat_workers_cli.fleet.gateway import Gateway
+from pipecat_workers_cli.fleet.health import answering, serving_health
 from pipecat_workers_cli.fleet.host import WorkerHost
 from pipecat_workers_cli.session.socket import open_socket
 from pipecat_workers_cli.traffic.tap import Tap
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pipecat_workers_cli.fleet.stock_host import StockHost
 
 AnyHost: TypeAlias = "WorkerHost | StockHost"
+_Host = TypeVar("_Host", "WorkerHost | StockHost", "Gateway")
 Beside = Callable[[AnyHost, str | None], AbstractAsyncContextManager[None]]
 """What runs while the host serves: a banner, a live table. Given the host and its name."""
 
@@ -51,8 +53,32 @@ async def serve_workers(
     Raises:
         PmwError: The bus can't be reached, or calls were still going on at the end.
     """
-    stopping = _Stopping()
     hosting = _open_host(plan, bus, tap, max_calls=max_calls, health_port=health_port)
+    return await run_host(hosting, tap=tap, drain_timeout=drain_timeout, beside=beside)
+
+
+async def run_host(
+    hosting: AbstractAsyncContextManager[_Host],
+    *,
+    tap: Tap,
+    drain_timeout: float,
+    beside: Callable[[_Host, str | None], AbstractAsyncContextManager[None]],
+) -> int:
+    """Run what serves workers until a signal ends it: the first drains, the second leaves.
+
+    Args:
+        hosting: Gives the host; entering opens what it needs.
+        tap: Sees the workers' buses.
+        drain_timeout: Seconds that calls may go on here after the first signal.
+        beside: Entered once it serves.
+
+    Returns:
+        The signal that ended it.
+
+    Raises:
+        PmwError: It can't serve, or calls were still going on at the end.
+    """
+    stopping = _Stopping()
     async with hosting as host:
         running = asyncio.create_task(host.run(), name="worker host")
         running.add_done_callback(lambda _: stopping.asked.set())
@@ -97,6 +123,36 @@ async def _open_host(
             host = WorkerHost(plan, post, tap, max_calls=max_calls)
             async with serving_health(host, post, health_port):
                 yield host
+
+
+async def serve_proxy(
+    gateway: Gateway,
+    *,
+    tap: Tap,
+    drain_timeout: float,
+    beside: Callable[[Gateway, str | None], AbstractAsyncContextManager[None]],
+) -> int:
+    """Serve one worker to links until a signal ends it.
+
+    Args:
+        gateway: What serves; nothing listens yet.
+        tap: Sees the workers' buses.
+        drain_timeout: Seconds that calls may go on here after the first signal.
+        beside: Entered once it serves.
+
+    Returns:
+        The signal that ended it.
+
+    Raises:
+        PmwError: The port is taken, or calls were still going on at the end.
+    """
+
+    @asynccontextmanager
+    async def hosting() -> AsyncGenerator[Gateway]:
+        async with answering(gateway), gateway.listening():
+            yield gateway
+
+    return await run_host(hosting(), tap=tap, drain_timeout=drain_timeout, beside=beside)
 
 
 class _Stopping:

@@ -11,11 +11,13 @@ from pipecat_workers_cli.errors import near_miss
 from pipecat_workers_cli.recipe.findings import ABSENT, Finding, Place, is_list, value_at
 from pipecat_workers_cli.recipe.model import Recipe
 from pipecat_workers_cli.recipe.values import (
+    ADDRESS_PATTERN,
     IDENTIFIER_PATTERN,
     KIND_PATTERN,
     LINE_PATTERN,
     NAME_PATTERN,
     REFERENCE_PATTERN,
+    SENDABLE_PATTERN,
     TRIGGER_PATTERN,
 )
 
@@ -45,6 +47,11 @@ _PATTERNS = {
         "is no name",
         "begin with a lower-case letter; go on with those, digits, _ and -, 40 at most",
     ),
+    ADDRESS_PATTERN: (
+        "is no address of a proxy",
+        'write it as in at = "wss://host/ws", with no user and no password in it',
+    ),
+    SENDABLE_PATTERN: ("can't be sent", "letters, digits and -._~+/= alone"),
     LINE_PATTERN: ("must be one line", "leave line breaks and control characters out"),
     TRIGGER_PATTERN: (
         "is nothing a rule can wait for",
@@ -72,6 +79,7 @@ _MENDS = {
     "backspace": r"write the expression in single quotes: match = '\bword\b'",
     "pattern": "see docs.python.org/3/library/re.html for what an expression may hold",
     "say_and_call": "make two rules of it",
+    "token": 'add at = "wss://host/ws", or leave the token out',
     "silent": 'add say = "…", or call = "TOOL"',
     "args": "add the call, or leave 'args' out",
     "two_prompts": "leave one of the two out",

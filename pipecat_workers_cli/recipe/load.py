@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.logs import redact
 from pipecat_workers_cli.recipe.explain import QUOTE_IT, explain
 from pipecat_workers_cli.recipe.files import (
     find_recipe,
@@ -281,7 +282,10 @@ class _Draft:
     def _fault(self, line: int | None, finding: Finding) -> Fault:
         place, what, mend = finding
         key = key_at(self._written, place)
-        value = show_value(value_at(self._written, place))
+        secret = place[-1:] == ("token",)
+        value = "'***'" if secret else show_value(value_at(self._written, place))
+        if value and place[-1:] == ("at",):  # a password is one of the things wrong with it
+            value = redact(value)
         if line is None and mend == QUOTE_IT:
             mend = f"quote it for TOML and for the shell: --set '{key}=\"TEXT\"'"
         return Fault("--set" if line is None else self._file, line, key, what, mend, value)

@@ -33,6 +33,7 @@ from pipecat_workers_cli.recipe.names import (
     TAKES,
 )
 from pipecat_workers_cli.recipe.values import (
+    Address,
     Argument,
     Delay,
     Identifier,
@@ -41,6 +42,7 @@ from pipecat_workers_cli.recipe.values import (
     Name,
     Pattern,
     Reference,
+    Secret,
     Text,
     Trigger,
     Voice,
@@ -249,6 +251,19 @@ class WorkerRecipe(Speaker):
 
     options: Mapping[Identifier, Any] = {}
     """What its kind takes besides."""
+
+    at: Address | None = None
+    """Where it runs instead, ws:// or wss://, served there by `pmw proxy serve`. All else in
+    this table is the far end's then, but for its kind, its transfers and whom it asks."""
+
+    token: Secret | None = Field(default=None, repr=False)
+    """What the far end asks for, best as "${VARIABLE}"."""
+
+    @model_validator(mode="after")
+    def _token_for_somebody(self) -> Self:
+        if self.token is not None and self.at is None:
+            raise _at("token", "***", "token", "a token is for the far end of 'at'")
+        return self
 
 
 class MainRecipe(Speaker):

@@ -28,6 +28,9 @@ IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 REFERENCE_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 KIND_PATTERN = r"^([a-z][a-z0-9_-]{0,39}|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)$"
 
+ADDRESS_PATTERN = r"^wss?://[^\s@/?#]+(/[^\s?#]*)?(\?[^\s#]*)?$"
+SENDABLE_PATTERN = r"^[\x21-\x7e]+$"
+
 TRIGGERS = ("user", "opening", "transfer", "developer", "tool")
 
 MAX_REFERENCE = 200  # characters of `package.module:name`
@@ -67,6 +70,12 @@ Trigger = Annotated[
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 Line = Annotated[str, StringConstraints(max_length=300, pattern=LINE_PATTERN)]
 """A text of one line; it is printed on terminals, so it holds no control characters."""
+
+Address = Annotated[str, StringConstraints(max_length=500, pattern=ADDRESS_PATTERN)]
+"""Where a worker is that runs elsewhere: a WebSocket's URL, its secrets elsewhere."""
+
+Secret = Annotated[str, StringConstraints(min_length=1, max_length=4_000, pattern=SENDABLE_PATTERN)]
+"""A token, as a header can hold it."""
 
 Delay = Annotated[float, Field(ge=0, le=60, strict=True, allow_inf_nan=False)]
 """Seconds, a minute of them at most."""

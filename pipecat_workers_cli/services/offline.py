@@ -30,6 +30,7 @@ from pipecat.utils.text.transforms import (
     strip_markdown,
 )
 from pipecat.utils.time import time_now_iso8601
+from pipecat.utils.tracing.service_decorators import traced_stt, traced_tts
 
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.services.models import TURN, Speaker, hearing, speak, speaking, transcribe
@@ -71,6 +72,7 @@ class MoonshineSTT(SegmentedSTTService):
         self._speaker_id = frame.user_id if isinstance(frame, UserAudioRawFrame) else ""
         await super().process_audio_frame(frame, direction)
 
+    @traced_stt
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame, None]:
         """Give the words of a segment, if there are any."""
         await self.start_processing_metrics()
@@ -105,6 +107,7 @@ class PiperTTS(TTSService):
         """Report times, so that a turn's latency has its part for speaking."""
         return True
 
+    @traced_tts
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame, None]:
         """Give the speech of a text in short frames, a sentence as soon as it is ready."""
         try:

@@ -24,6 +24,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.llm_service import LLMService
 from pipecat.services.settings import LLMSettings
+from pipecat.utils.tracing.service_decorators import traced_llm
 
 from pipecat_workers_cli.services.fallback import improvise
 from pipecat_workers_cli.services.providers import TOOL_TIMEOUT, Persona
@@ -119,6 +120,7 @@ class ScriptedLLMService(LLMService):
         answer = self._choose(trigger, context) if trigger else None
         return answer.text if isinstance(answer, Say) else None
 
+    @traced_llm
     async def _answer(self, context: LLMContext) -> None:
         messages = _standard_messages(context)
         trigger = find_trigger(messages, awaited=self._awaited, answered=self._answered)

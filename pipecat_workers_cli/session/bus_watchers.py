@@ -14,8 +14,10 @@ from loguru import logger
 from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.distribution import Distribution, open_distribution
-from pipecat_workers_cli.call.placement import Hosts
+from pipecat_workers_cli.call.hosts import Hosts
+from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.options import LINKS, LinkOptions
 from pipecat_workers_cli.session.bus_attached import WATCHED, WATCHER
 from pipecat_workers_cli.session.messages import AnyRequest, Told, Watch
 from pipecat_workers_cli.session.outlet import encode_line
@@ -67,19 +69,26 @@ class BusOutlet:
 
 @asynccontextmanager
 async def connected(
-    bus: SharedBus | None, tap: Tap, lag: Callable[[], float]
-) -> AsyncGenerator[Distribution | None]:
+    bus: SharedBus | None,
+    tap: Tap,
+    lag: Callable[[], float],
+    *,
+    plan: Plan | None = None,
+    links: LinkOptions = LINKS,
+) -> AsyncGenerator[Distribution]:
     """Connect a session to a shared bus while the block lasts, and tell those who watch it there.
 
     Args:
         bus: Which one; None connects to none.
         tap: What happens in the session's calls.
         lag: Tells how late the session's event loop is, in seconds.
+        plan: What its first call begins with.
+        links: How workers are reached that have an `at`.
 
     Raises:
         PmwError: It can't be reached, or isn't what it should be.
     """
-    async with open_distribution(bus, tap) as distribution:
+    async with open_distribution(bus, tap, plan=plan, links=links) as distribution:
         if not isinstance(distribution, Hosts):  # strangers watch nobody
             yield distribution
             return

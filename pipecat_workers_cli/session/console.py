@@ -11,6 +11,7 @@ from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call, open_call
 from pipecat_workers_cli.checks import State
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.options import LINKS, LinkOptions
 from pipecat_workers_cli.services.models import speak
 from pipecat_workers_cli.services.offline import load_models, spelled_out
 from pipecat_workers_cli.services.provider_checks import check
@@ -40,6 +41,7 @@ async def run_console(
     attachable: bool = False,
     audio: AudioRecorder | None = None,
     bus: SharedBus | None = None,
+    links: LinkOptions = LINKS,
     leaving: Callable[[], None],
 ) -> None:
     """Hold one call and return when it is over.
@@ -54,6 +56,7 @@ async def run_console(
         attachable: Whether the session has a name by which other commands reach it.
         audio: Records the call, in which the turns are spoken then; the plan has voices.
         bus: Where the workers are that don't run here; None runs all of them.
+        links: How those are reached that have an `at`.
         leaving: Called when all that is left to do is to end the workers.
 
     Raises:
@@ -66,7 +69,7 @@ async def run_console(
     async with (
         tap.collecting(),
         open_socket(host, tap) if attachable else nullcontext(),
-        connected(bus, tap, lambda: host.lag) as distribution,
+        connected(bus, tap, lambda: host.lag, plan=plan, links=links) as distribution,
         open_call(
             plan,
             transport,

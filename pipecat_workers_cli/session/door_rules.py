@@ -12,22 +12,22 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pipecat_workers_cli.addresses import is_address, is_loopback, own_host
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import ServeOptions
+from pipecat_workers_cli.tokens import SHORTEST_TOKEN, is_fit
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 EVERY_ADDRESS = ("", "0", "0.0.0.0", "::", "[::]")  # noqa: S104  # what a bind may be called
 DEFAULT_PORTS = {"http": 80, "https": 443}
 PHONE_TRANSPORTS = ("twilio", "telnyx", "plivo", "exotel")
 LONGEST_HOST = 253 + len(":65535")  # characters; DNS allows 253 to a name
-SHORTEST_TOKEN = 8  # characters; with ten guesses a minute even these take very long
 
 AUTHORITY = re.compile(
     r"(?P<host>\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?)"
     r"(?::(?P<port>[0-9]{1,5}))?",
     re.IGNORECASE | re.ASCII,
 )
-TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # what `Authorization: Bearer` can carry
 
 
 class Authority(NamedTuple):
@@ -182,7 +182,7 @@ def check_token(serve: ServeOptions) -> None:
                 mend="add --page-token TOKEN, or --insecure, or keep to --host localhost",
             )
         return
-    if len(token) < SHORTEST_TOKEN or not TOKEN.fullmatch(token):
+    if not is_fit(token):
         raise ConfigurationError(
             "the page token is too short or has characters that can't be sent",
             mend=f"use {SHORTEST_TOKEN} or more letters, digits and -._~+/=, chosen at random",
@@ -238,43 +238,6 @@ def proxy_origin(typed: str) -> Origin:
             mend="write it as in -- --proxy mybot.ngrok.io",
         )
     return origin
-
-
-def own_host(bind: str) -> str:
-    """Write a bind address as `Host` would: IPv6 in brackets, without its zone."""
-    host = bind.strip("[]").partition("%")[0].lower().removesuffix(".")
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return f"[{address.compressed}]" if address.version == 6 else host
-
-
-def is_loopback(bind: str) -> bool:
-    """Say whether only this machine can reach a server bound there.
-
-    A name other than `localhost` counts as reachable: what it means is up to a resolver.
-    """
-    host = own_host(bind)
-    return host == "localhost" or (is_address(host) and to_address(host).is_loopback)
-
-
-def is_address(host: str) -> bool:
-    """Say whether a host, written as in `Host`, is an IP address and no name."""
-    try:
-        to_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def to_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Read an IP address written as in `Host`.
-
-    Raises:
-        ValueError: It is a name.
-    """
-    return ipaddress.ip_address(host.strip("[]"))
 
 
 def printable(text: str, *, longest: int = 100) -> str:

@@ -24,7 +24,7 @@ from pipecat.evals.session import EvalSession
 
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.options import ServeOptions
+from pipecat_workers_cli.options import LINKS, LinkOptions, ServeOptions
 from pipecat_workers_cli.session.current import CurrentPlan
 from pipecat_workers_cli.session.memory import let_go
 from pipecat_workers_cli.session.scenarios import Scenario
@@ -101,6 +101,7 @@ def run_eval(
     timeout: float,
     watcher: Watcher,
     set_up_logs: Callable[[], None],
+    links: LinkOptions = LINKS,
 ) -> tuple[Outcome, ...]:
     """Serve a recipe on a port of its own and let each scenario call it in turn; blocks.
 
@@ -111,6 +112,7 @@ def run_eval(
         watcher: Told as it happens.
         set_up_logs: Sends log lines where they belong, once Pipecat's runner has set
             them up its own way.
+        links: How workers are reached that have an `at`.
 
     Returns:
         One outcome a scenario, in their order.
@@ -129,6 +131,7 @@ def run_eval(
         idle_timeout=IDLE,
         set_up_logs=set_up_logs,
         attachable=False,
+        links=links,
     )
     run = _Run(scenarios, tap, watcher, timeout)
     serve(serving, beside=run.beside)

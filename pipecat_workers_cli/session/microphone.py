@@ -8,7 +8,7 @@ from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call, open_call
-from pipecat_workers_cli.options import Duplex
+from pipecat_workers_cli.options import Duplex, LinkOptions
 from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.session.bus_watchers import connected
 from pipecat_workers_cli.session.console import Sole
@@ -59,6 +59,7 @@ async def run_local(
     idle_timeout: float,
     audio: AudioRecorder | None,
     bus: SharedBus | None,
+    links: LinkOptions,
     beside: Callable[[Voice], AbstractAsyncContextManager[None]],
     leaving: Callable[[], None],
 ) -> None:
@@ -72,6 +73,7 @@ async def run_local(
         idle_timeout: Seconds in which nobody says anything before the call ends.
         audio: Records the call.
         bus: Where the workers are that don't run here; None runs all of them.
+        links: How those are reached that have an `at`.
         beside: Entered once the call is open, left when it is over.
         leaving: Called when all that is left to do is to end the workers.
 
@@ -83,7 +85,7 @@ async def run_local(
     async with (
         tap.collecting(),
         open_socket(host, tap),
-        connected(bus, tap, lambda: host.lag) as distribution,
+        connected(bus, tap, lambda: host.lag, plan=plan, links=links) as distribution,
         open_local(*lines, full=duplex is Duplex.FULL) as transport,
         open_call(
             plan,

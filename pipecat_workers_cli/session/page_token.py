@@ -4,45 +4,14 @@ It travels as `Authorization: Bearer TOKEN`, or for a WebSocket, where a browser
 header, as `?token=TOKEN`.
 """
 
-import hmac
-import time
-from collections import OrderedDict
 from urllib.parse import unquote_plus
 
 from starlette.types import Scope
 
 from pipecat_workers_cli.session.refusal import Refusal, values
+from pipecat_workers_cli.tokens import WrongTokens, matches
 
 QUERY_NAME = "token="
-
-
-class WrongTokens:
-    """Bounds how often one address may guess.
-
-    Args:
-        limit: Wrong tokens that an address may send.
-        within: Seconds after the last of them until it may try again.
-        addresses: How many addresses are remembered; the longest unseen is forgotten.
-    """
-
-    def __init__(self, *, limit: int = 10, within: float = 60.0, addresses: int = 1024) -> None:
-        self._limit, self._within, self._addresses = limit, within, addresses
-        self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
-
-    def exhausted(self, address: str) -> bool:
-        """Say whether an address has used up its guesses."""
-        count, last = self._wrong.get(address, (0, 0.0))
-        if count and time.monotonic() - last > self._within:
-            del self._wrong[address]
-            return False
-        return count >= self._limit
-
-    def note(self, address: str) -> None:
-        """Count a wrong token."""
-        count, _ = self._wrong.pop(address, (0, 0.0))
-        self._wrong[address] = (count + 1, time.monotonic())
-        if len(self._wrong) > self._addresses:
-            self._wrong.popitem(last=False)
 
 
 class PageToken:
@@ -102,8 +71,3 @@ def take_query_token(scope: Scope, page_token: str) -> list[str]:
         kept.append(part)
     scope["query_string"] = "&".join(kept).encode("latin-1")
     return offered
-
-
-def matches(given: str, token: str) -> bool:
-    """Compare in a time that says nothing about how much of it is right."""
-    return hmac.compare_digest(given.encode(), token.encode())

@@ -33,7 +33,7 @@ from pipecat_workers_cli.call.audio import AudioRecorder, numbered
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.options import ServeOptions
+from pipecat_workers_cli.options import LINKS, LinkOptions, ServeOptions
 from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.services.providers import Choice
 from pipecat_workers_cli.session.bus_watchers import connected
@@ -94,6 +94,7 @@ class Serving:
         attachable: bool = True,
         audio: Path | None = None,
         bus: SharedBus | None = None,
+        links: LinkOptions = LINKS,
     ) -> None:
         """Prepare a session; nothing listens yet.
 
@@ -109,6 +110,7 @@ class Serving:
             audio: A WAV file for the first call to be heard in; the next have its name with
                 a number. None records none.
             bus: Where the workers are that don't run here; None runs all of them.
+            links: How those are reached that have an `at`.
         """
         host = "localhost" if options.host in EVERY_ADDRESS else own_host(options.host)
         page = f"http://{host}:{options.port}/"
@@ -128,6 +130,7 @@ class Serving:
         self._calls = Calls(current, tap, idle_timeout=idle_timeout, when_empty=self._tidy_soon)
         self._audio = audio
         self._bus = bus
+        self._links = links
         self._begun = 0
         self._on_signal: Callable[[int, FrameType | None], None] | None = None
         self._models: asyncio.Task[None] | None = None
@@ -259,7 +262,13 @@ class Serving:
         try:
             async with (
                 self._tap.collecting(),
-                connected(self._bus, self._tap, lambda: self.lag) as self._calls.distribution,
+                connected(
+                    self._bus,
+                    self._tap,
+                    lambda: self.lag,
+                    plan=self._current.latest,
+                    links=self._links,
+                ) as self._calls.distribution,
             ):
                 try:
                     yield

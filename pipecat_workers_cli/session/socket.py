@@ -19,6 +19,7 @@ from loguru import logger
 from pipecat_workers_cli.buses.presence import own_version
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.logs import name_session
 from pipecat_workers_cli.session.address import claim, peer_of
 from pipecat_workers_cli.session.messages import (
     REQUEST_BYTES,
@@ -330,6 +331,7 @@ async def _listening(host: Host, tap: Tap) -> AsyncGenerator[str]:
             attached.attach, sock=claimed.listener, limit=REQUEST_BYTES
         )
         try:
+            name_session(claimed.address.name)
             yield claimed.address.name
         finally:
             server.close()

@@ -31,6 +31,7 @@ from pipecat_workers_cli.wire.shapes import (
     Extra,
 )
 from pipecat_workers_cli.wire.staying import Staying
+from pipecat_workers_cli.wire.trace import carried, carry
 from pipecat_workers_cli.wire.types import OF_EVERY_FRAME
 
 REFERS_TO_SEGMENT = (TTSTextFrame, AggregatedTextProgressFrame)
@@ -76,7 +77,7 @@ class Codec:
                 values[-1] = self._pack_frame(message.frame)
                 if values[-1] is None:
                     return self.refused.note(type(message.frame))
-            data = _encode(Envelope(shape.struct(*shape.pack(values))))
+            data = _encode(Envelope(shape.struct(*shape.pack(values)), carried(message)))
         except (TypeError, ValueError, OverflowError) as error:
             why = f"a {shape.cls.__name__} with a wrong value: {type(error).__name__}"
             raise Refused(why) from None
@@ -96,14 +97,17 @@ class Codec:
         if len(data) > MESSAGE_BYTES:
             raise Refused(f"a message of over {MESSAGE_BYTES:,} bytes")
         try:
-            (message,) = _values(_decode(data))
-            return self._make(message)
+            struct, trace = _values(_decode(data))
+            message = self._make(struct)
         except msgspec.MsgspecError as error:
             _, _, place = str(error).rpartition(" - at ")  # what stands before may quote it
             where = f"wrong at {place[:80]}" if place.startswith("`") else "malformed or cut off"
             raise Refused(f"no message of format {FORMAT}: {where}") from None
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise Refused(f"no message can be made of it: {type(error).__name__}") from None
+        if trace is not None:
+            carry(message, trace)
+        return message
 
     def _make(self, struct: msgspec.Struct) -> BusMessage:
         shape = BY_STRUCT[type(struct)]

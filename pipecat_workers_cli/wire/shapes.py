@@ -13,9 +13,10 @@ from msgspec import Meta
 
 from pipecat_workers_cli.wire.fields import FORMS, OF_ONE_FIELD, Form, Name
 from pipecat_workers_cli.wire.limits import METADATA_BYTES
+from pipecat_workers_cli.wire.trace import TraceParent
 from pipecat_workers_cli.wire.types import FRAMES, MESSAGES, OF_EVERY_FRAME, OF_EVERY_MESSAGE, Row
 
-FORMAT = 1  # of a message; another is refused
+FORMAT = 2  # of a message; another is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +166,16 @@ _ANY_MESSAGE = Union[tuple(shape.struct for shape in MESSAGE_SHAPES.values())]  
 
 Envelope = msgspec.defstruct(
     "Envelope",
-    [("message", _ANY_MESSAGE)],
+    [("message", _ANY_MESSAGE), ("trace", TraceParent | None, None)],
     array_like=True,
     tag=FORMAT,
     forbid_unknown_fields=True,
     gc=False,
 )
-"""A message; its tag is the format, so that one of another format is refused before it is read."""
+"""A message, and of which span it is part.
+
+Its tag is the format, so that one of another format is refused before it is read.
+"""
 
 BY_STRUCT: Mapping[type, Shape] = {
     shape.struct: shape for shape in (*FRAME_SHAPES.values(), *MESSAGE_SHAPES.values())

@@ -30,6 +30,7 @@ from pipecat_workers_cli.workers.tools import (
     answer_goodbye,
     is_announced,
     register,
+    traced,
 )
 
 HANDOVERS = 8  # in a row: enough to go once round a ring of five; two LLMs could go on for ever
@@ -84,7 +85,8 @@ class TakesCall(JobsEnd, LLMWorker):
         @functools.wraps(method)
         async def announced(params: FunctionCallParams, *args: Any, **arguments: Any) -> Any:
             if await is_announced(params):
-                return await tracked(params, *args, **arguments)
+                with traced(params):
+                    return await tracked(params, *args, **arguments)
             return None
 
         return announced

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipecat.bus import (
     BusActivateWorkerMessage,
@@ -35,6 +35,9 @@ from pipecat_workers_cli.workers.cues import opening_cue
 from pipecat_workers_cli.workers.main import FROM_WORKER, Line, MainWorker
 from pipecat_workers_cli.workers.owed import GOES_ON, Owed
 
+if TYPE_CHECKING:
+    from pipecat_workers_cli.tracing.turns import CallTrace
+
 TO_AGENT = (
     InterruptionFrame,
     LLMContextFrame,
@@ -64,8 +67,16 @@ class AgentBridge(BusBridgeProcessor):
         dropped: By worker, words and sound that came when it wasn't active.
     """
 
-    def __init__(self, *, bus: WorkerBus, worker_name: str, conversation: LLMContext) -> None:
+    def __init__(
+        self,
+        *,
+        bus: WorkerBus,
+        worker_name: str,
+        conversation: LLMContext,
+        trace: "CallTrace | None" = None,
+    ) -> None:
         super().__init__(bus=bus, worker_name=worker_name)
+        self._trace = trace
         self.agent: str | None = None
         self.owed = Owed()
         self.dropped: Counter[str] = Counter()
@@ -84,6 +95,7 @@ class AgentBridge(BusBridgeProcessor):
                 self._probes[frame.flush_id, direction] = frame
             elif isinstance(frame, LLMContextFrame):
                 self.owed.asked(frame.context)
+                self._stamp(frame)
             await super().process_frame(frame, direction)
             if self._silent and isinstance(frame, InterruptionFrame):
                 await self.push_frame(frame, direction)  # it may never come back
@@ -94,6 +106,11 @@ class AgentBridge(BusBridgeProcessor):
             await self._to_agent.send(copy)
         await self.push_frame(frame, direction)
 
+    def _stamp(self, frame: LLMContextFrame) -> None:
+        """Let the agent's process know of what its answer will be part."""
+        if self._trace is not None:
+            self._trace.stamp(frame)
+
     def _is_alone(self, frame: Frame) -> bool:
         """Tell of a probe that has nobody to go round by."""
         return self._silent and isinstance(frame, PipelineFlushFrame)
@@ -103,6 +120,8 @@ class AgentBridge(BusBridgeProcessor):
         if isinstance(message, BusActivateWorkerMessage):
             if message is not self._renewal:
                 self.owed = Owed(message)
+                if self._trace is not None and message.source != self._source and message.target:
+                    self._trace.hand_over(message.source, message.target)
             await self._follow(message.target)
         elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self.agent:
             await self._follow(None)
@@ -161,6 +180,7 @@ class AgentBridge(BusBridgeProcessor):
         self.owed.take_back(self._conversation)
         self.owed.asked(self._conversation)
         frame = LLMContextFrame(self._conversation)
+        self._stamp(frame)
         await self._to_agent.send(
             BusFrameMessage(source=self._source, frame=frame, direction=FrameDirection.DOWNSTREAM)
         )
@@ -206,7 +226,9 @@ class BridgingMain(MainWorker):
             opening: What the opener is told; None lets the caller speak first.
         """
         conversation = LLMContext()
-        self.bridge = AgentBridge(bus=bus, worker_name=name, conversation=conversation)
+        self.bridge = AgentBridge(
+            bus=bus, worker_name=name, conversation=conversation, trace=line.trace
+        )
         self._opener = opener
         self._opening = opening
         self._opener_ready = asyncio.Event()
@@ -224,6 +246,8 @@ class BridgingMain(MainWorker):
 
     async def open(self) -> None:
         """Give the call to the opener as soon as it can take it."""
+        if self._opening:
+            self.trace_opening()
         await self._opener_ready.wait()
         messages = self._take_unanswered() or (
             [opening_cue(self._opening)] if self._opening else None

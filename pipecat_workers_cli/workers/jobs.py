@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 from pipecat.bus import (
@@ -35,9 +35,12 @@ from pipecat.pipeline.job_context import (
     resolve_job_params,
 )
 from pipecat.registry.types import WorkerReadyData
-from pipecat.workers.base_worker import BaseWorker
+from pipecat.workers.base_worker import BaseWorker, WorkerParams
 
 from pipecat_workers_cli.buses.remote import LINE_DOWN, RemoteBus, SpokeBus
+
+if TYPE_CHECKING:
+    from pipecat_workers_cli.tracing.spans import WorkerTrace
 
 JOB_TIMEOUT = 30.0  # seconds, for a job that was given none
 ABSENT_AFTER = 0.8  # seconds; an error about a worker that isn't there is due within one
@@ -79,7 +82,10 @@ class JobsEnd(BaseWorker):
 
     Attributes:
         has_stopped: Whether it is over; whoever asks it waits in vain.
+        trace: Of what its spans are part; None while calls aren't traced.
     """
+
+    trace: "WorkerTrace | None" = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what Pipecat's class takes."""
@@ -88,10 +94,23 @@ class JobsEnd(BaseWorker):
         self._arrivals: dict[str, asyncio.Event] = {}
         self.has_stopped = False
 
+    async def run(self, params: WorkerParams) -> None:
+        """Run as any worker does; what is logged meanwhile says whose it is."""
+        with logger.contextualize(worker=self.name):
+            await super().run(params)
+
     async def stop(self) -> None:
         """Stop as any worker does: jobs under way are cancelled, those it has are answered."""
         self.has_stopped = True
         await super().stop()
+        if self.trace is not None:
+            self.trace.close()
+
+    async def send_bus_message(self, message: BusMessage) -> None:
+        """Send a message; a job that begins or ends by it is a span."""
+        if self.trace is not None:
+            self.trace.sends(message)
+        await super().send_bus_message(message)
 
     def accepts_bus_message(self, message: BusMessage) -> bool:
         """Take a job even while inactive: somebody waits for an answer to it."""
@@ -101,6 +120,8 @@ class JobsEnd(BaseWorker):
 
     async def on_bus_message(self, message: BusMessage) -> None:
         """Handle a message, unless it is a job that can't or must not run."""
+        if self.trace is not None:
+            self.trace.takes(message)
         if message.target != self.name:
             pass  # most are: every worker is shown every message
         elif isinstance(message, BusJobCancelMessage):
@@ -220,6 +241,13 @@ class JobsEnd(BaseWorker):
         self, handler: Callable[[BusJobRequestMessage], Awaitable[None]], job: BusJobRequestMessage
     ) -> None:
         """Run a handler; what it raises becomes the answer."""
+        inside = self.trace.handling(job) if self.trace is not None else contextlib.nullcontext()
+        with logger.contextualize(job=job.job_id), inside:
+            await self._handle_job(handler, job)
+
+    async def _handle_job(
+        self, handler: Callable[[BusJobRequestMessage], Awaitable[None]], job: BusJobRequestMessage
+    ) -> None:
         try:
             await handler(job)
         except JobFailed as failure:
@@ -277,6 +305,8 @@ class Answering(JobsEnd):
         self._waiting += 1
         try:
             async with self._turn:
+                if self.trace is not None:
+                    self.trace.hang_from(job)
                 response = await self.answer(job)
         finally:
             self._waiting -= 1
@@ -348,6 +378,8 @@ async def _announced(
     bus = worker.bus
     if isinstance(bus, SpokeBus) and not await bus.announce(job.job_id, job.job_name or "job"):
         raise JobFailed(LINE_DOWN)
+    if worker.trace is not None:
+        worker.trace.hang_from(job)
     await handler(worker, job)
 
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipecat.bus import (
     BusFrameMessage,
@@ -52,6 +52,9 @@ from pipecat_workers_cli.logs import redact
 from pipecat_workers_cli.workers.jobs import TOOL_CALL, JobsEnd
 from pipecat_workers_cli.workers.turns import text_turns, trim
 from pipecat_workers_cli.workers.watch import watch_hearing, watch_speaking
+
+if TYPE_CHECKING:
+    from pipecat_workers_cli.tracing.turns import CallTrace
 
 AUDIO_IN = 16_000  # Hz; what the VAD and the offline STT are trained on
 AUDIO_OUT = 24_000  # Hz; Pipecat's default, between telephone and studio
@@ -105,6 +108,7 @@ class Line:
         idle_timeout: Seconds in which nobody says anything before the call is cancelled;
             None waits for ever.
         has_client: Whether an RTVI client is at the other end to be told of events.
+        trace: The call's spans; None while calls aren't traced.
     """
 
     transport: BaseTransport
@@ -115,6 +119,7 @@ class Line:
     on_bus: Callable[[BusMessage], None] | None = None
     idle_timeout: float | None = None
     has_client: bool = True
+    trace: "CallTrace | None" = None
 
 
 class MainWorker(JobsEnd, PipelineWorker):
@@ -182,6 +187,8 @@ class MainWorker(JobsEnd, PipelineWorker):
             idle_timeout_frames=SIGNS_OF_LIFE,
         )
 
+        if line.trace is not None:
+            line.trace.follow(aggregators.user(), aggregators.assistant())
         if line.stt is not None:
             watch_hearing(aggregators.user(), partial(self._report, line.stt))
         watch_speaking(line.transport.output(), partial(self._report, line.tts))
@@ -242,6 +249,11 @@ class MainWorker(JobsEnd, PipelineWorker):
     async def _open(self) -> None:
         await self.client_connected.wait()
         await self.open()
+
+    def trace_opening(self) -> None:
+        """Let what is said now be the call's opening."""
+        if self._line.trace is not None:
+            self._line.trace.begin_opening()
 
     async def _announce_tool(self, update: dict[str, Any]) -> None:
         """Let a client hear of a tool that another worker's LLM called for a job."""

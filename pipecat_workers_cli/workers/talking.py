@@ -49,6 +49,7 @@ class TalkingMain(MainWorker):
     async def open(self) -> None:
         """Speak first, if there is something to begin with."""
         if self._opening:
+            self.trace_opening()
             cues: list[Any] = [opening_cue(self._opening)]
             await self.queue_frame(LLMMessagesAppendFrame(cues, run_llm=True))
 

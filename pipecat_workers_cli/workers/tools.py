@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial, update_wrapper
 from typing import Any
@@ -72,7 +73,8 @@ class ToolCalls:
         self._running[params.tool_call_id] = (params.function_name, asyncio.current_task())
         try:
             if await is_announced(params):
-                await run(params)
+                with traced(params):
+                    await run(params)
         finally:
             self._running.pop(params.tool_call_id, None)
 
@@ -88,6 +90,14 @@ class ToolCalls:
                 await asyncio.wait({task}, timeout=GIVE_UP_WITHIN)
                 frame = {"function_name": name, "tool_call_id": id}
                 await self._llm.broadcast_frame(FunctionCallCancelFrame, **frame)
+
+
+def traced(params: FunctionCallParams) -> AbstractContextManager[None]:
+    """Return a block that is a span of a tool's call, where calls are traced."""
+    trace = getattr(params.pipeline_worker, "trace", None)
+    if trace is None:
+        return nullcontext()
+    return trace.tool(params.function_name, params.tool_call_id)
 
 
 async def is_announced(params: FunctionCallParams) -> bool:

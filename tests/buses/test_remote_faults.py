@@ -89,9 +89,9 @@ async def line(server, channel):
             )
             for _ in range(2)
         ]
-        hub = HubBus(CALL, here, main=MAIN, on_notice=lambda *_: None, on_end=lambda _: None)
-        seat = Seat(here.address, EPOCH)
-        spoke = SpokeBus(CALL, there, worker=WORKER, hub=seat, on_notice=lambda *_: None)
+        hub = HubBus(CALL, main=MAIN, on_notice=lambda *_: None, on_end=lambda _: None)
+        seat = Seat(here.address, EPOCH, there)
+        spoke = SpokeBus(CALL, worker=WORKER, hub=seat, on_notice=lambda *_: None)
         line = Line(hub, spoke)
         stack.enter_context(here.taking(CALL, [WORKER], hub.take))
         stack.enter_context(there.taking(CALL, [WORKER], spoke.take))
@@ -99,7 +99,7 @@ async def line(server, channel):
         await stack.enter_async_context(running([line.doubler], spoke))
         await hub.subscribe(line.heard_here)
         await spoke.subscribe(line.heard_there)
-        hub.take_in(WORKER, Seat(there.address, EPOCH))
+        hub.take_in(WORKER, Seat(there.address, EPOCH, here))
         await hub.send(BusActivateWorkerMessage(source=MAIN, target=WORKER))
         yield line
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipecat_workers_cli.call.distribution import Distribution
+from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.call.plan import plan_call
 from pipecat_workers_cli.call.run import Call, open_call
 from pipecat_workers_cli.options import Profile, ServiceOptions
@@ -67,11 +68,12 @@ async def open_words_call(
     """Open a call in words by a shipped recipe's name or a path.
 
     `everything` takes all entries, those of messages on the bus too. With a `distribution`
-    the workers are elsewhere.
+    the workers are elsewhere, or with `Links` those that have an `at`.
     """
     plan = plan_call(load_recipe(recipe, sets=sets), OFFLINE, speech=False)
     if distribution is not None:
-        plan = plan.main_alone(at="an engine")
+        linked = isinstance(distribution, Links)
+        plan = plan.linking() if linked else plan.main_alone(at="an engine")
     tap, entries, transport = Tap(), [], ConsoleTransport()
     tap.subscribe(entries.append)
     if everything is not None:

@@ -7,7 +7,7 @@ import pytest
 
 from pipecat_workers_cli.buses.network import LEASE
 from pipecat_workers_cli.buses.urls import SharedBus, open_network
-from pipecat_workers_cli.call.placement import queue_of
+from pipecat_workers_cli.call.hosts import queue_of
 from pipecat_workers_cli.fleet.hosted import TAKEN_IN_WITHIN
 from pipecat_workers_cli.wire.notice import Offer, encode_notice
 from tests.buses.asking import until_true
