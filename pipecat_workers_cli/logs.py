@@ -141,13 +141,14 @@ def _quotes_callers(record: "Record") -> bool:
     return inner and record["level"].no < logger.level("INFO").no
 
 
-def _fields(record: "Record", *, verbose: bool) -> Iterator[tuple[str, str]]:
+def _fields(record: "Record", *, verbose: bool) -> Iterator[tuple[str, str | int]]:
     """Give what a line in JSON says, none of it a secret."""
     strike = redactor()
     yield "time", record["time"].astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
     yield "level", record["level"].name
     yield "message", strike(record["message"])[:LONGEST]
     yield "logger", record["name"] or ""
+    yield "process", record["process"].id
     ids: dict[str, Any] = {**_everywhere, **record["extra"]}
     for of_span in _correlate:
         ids.update(of_span())

@@ -207,6 +207,7 @@ def test_a_json_line_says_when_what_and_of_whom(
         "level": "WARNING",
         "message": "late by 2.5 s\nand more",
         "logger": __name__,
+        "process": os.getpid(),
         "session": "handoff-2",
         "call": "7c0a",
         "worker": "support",

@@ -32,6 +32,7 @@ from pipecat.pipeline.job_context import JobStatus
 from pipecat.registry.types import WorkerRegistryEntry
 
 from pipecat_workers_cli.buses.door import Door
+from pipecat_workers_cli.buses.link import Link
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.wire.format import Codec
@@ -203,6 +204,12 @@ class HubBus(RemoteBus):
     def _end_job(self, id: str, worker: str | None) -> None:
         if worker is not None and self._jobs.pop((id, worker), None):
             self._begun.discard(worker)
+
+    def link_to(self, worker: str) -> float:
+        """Return the seconds that a link to a worker takes, there and back; 0 without one."""
+        seat = self.seats.get(worker)
+        network = seat.post.network if seat else None
+        return network.latency if isinstance(network, Link) else 0.0
 
     def jobs_of(self, worker: str) -> list[str]:
         """Return the ids of the jobs that a worker elsewhere has not answered."""

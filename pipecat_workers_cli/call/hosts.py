@@ -110,6 +110,9 @@ class HostSeeker:
         """Have `take` given what hosts say of the worker while the block lasts."""
         return self._post.taking(call, [self.worker], take)
 
+    def state(self) -> None:
+        """Tell of no link: hosts are reached over the engine."""
+
     async def seek(self, offer: Offer) -> None:
         """Offer it; see `Seeker`."""
         if self._offer is not None:

@@ -108,6 +108,7 @@ class _Turn:
         moments: What happened since the caller's words.
         answers: Responses that were not told of yet.
         over_bus: Whether the LLM that answers is an agent's.
+        link: Seconds that a link to that agent takes, there and back.
         asked: Whether an LLM was given the turn.
         begun: Whether one has begun to answer.
         goes_on: Whether a tool or a transfer makes an LLM speak once more.
@@ -116,6 +117,7 @@ class _Turn:
     moments: list[Moment]
     answers: deque[_Answer] = field(default_factory=deque)
     over_bus: bool = False
+    link: float = 0.0
     asked: bool = False
     begun: bool = False
     goes_on: bool = False
@@ -126,10 +128,14 @@ class TurnWatch:
 
     It is fed by whoever reads them anyway: another observer would be another queue and one
     more switch of tasks for each frame.
+
+    Attributes:
+        link_to: Tells the seconds that a link to a worker takes, there and back; 0 without one.
     """
 
     def __init__(self) -> None:
         """Begin a call; nobody has said anything."""
+        self.link_to: Callable[[str], float] = lambda _worker: 0.0
         self._zero = 0  # of the pipeline's clock, on that of `time.monotonic_ns`
         self._turn: _Turn | None = None
         self._arrivals: deque[int] = deque(maxlen=ARRIVALS)
@@ -173,7 +179,7 @@ class TurnWatch:
         while turn is not None and turn.answers:
             reached = turn.answers.popleft().reached_caller
             if reached is not None:
-                latency = reckon(turn.moments, reached, over_bus=turn.over_bus)
+                latency = reckon(turn.moments, reached, over_bus=turn.over_bus, link=turn.link)
                 self._mark(reached, Step.GIVEN)
                 return latency
         return None
@@ -234,7 +240,8 @@ class TurnWatch:
             self._turn = None  # the turn has been answered; this is of the agent's own accord
             return
         turn.begun, turn.goes_on = True, False
-        turn.over_bus = FROM_WORKER in frame.metadata
+        agent = frame.metadata.get(FROM_WORKER)
+        turn.over_bus, turn.link = agent is not None, self.link_to(agent) if agent else 0.0
         turn.answers.append(_Answer())
         self._mark(at, Step.BEGUN)
 

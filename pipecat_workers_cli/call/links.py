@@ -25,6 +25,7 @@ from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions, Wire
 from pipecat_workers_cli.recipe.model import WorkerRecipe
+from pipecat_workers_cli.traffic.snapshot import LinkState
 from pipecat_workers_cli.wire.notice import Offer
 
 
@@ -156,6 +157,11 @@ class LinkSeeker:
         longest = min(FIRST_BACKOFF * 2 ** min(self._failed, 10), LONGEST_BACKOFF)
         self._failed += 1
         return longest * random.uniform(0.5, 1.0)  # noqa: S311
+
+    def state(self) -> LinkState:
+        """Return how the link is."""
+        latency = self._post.network.latency if self._post else None
+        return LinkState(latency, self.counts.refused.total())
 
     @contextmanager
     def taking(self, call: str, take: Take) -> Generator[None]:

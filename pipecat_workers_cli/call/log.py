@@ -115,6 +115,14 @@ class CallLog(BaseObserver):
         self.failure = None
         self._waits.send_turn()
 
+    def link_by(self, link_to: Callable[[str], float]) -> None:
+        """Have the parts of answers tell what links take.
+
+        Args:
+            link_to: Tells the seconds that a link to a worker takes, there and back.
+        """
+        self._watch.link_to = link_to
+
     def on_bus(self, message: BusMessage) -> None:
         """Take note of a message on the bus: who gets the call, and that it ends."""
         self._watch.on_bus(message)

@@ -17,6 +17,7 @@ class Part(StrEnum):
             has settled, spoken once silence and the turn's sense say so.
         STT: That speech is made words.
         BUS: That the conversation reaches an agent, and the first sign of its answer is back.
+        LINK: Of that, what the way to another machine and back takes.
         LLM: An LLM's first words, or its tool call; spoken, its first sentence.
         TOOL: A tool that does its work in the agent.
         JOB: Another worker that a tool asks.
@@ -30,6 +31,7 @@ class Part(StrEnum):
     TURN = auto()
     STT = auto()
     BUS = auto()
+    LINK = auto()
     LLM = auto()
     TOOL = auto()
     JOB = auto()
@@ -81,13 +83,14 @@ class Latency:
     parts: dict[str, int]
 
 
-def reckon(moments: Sequence[Moment], until: int, *, over_bus: bool) -> Latency:
+def reckon(moments: Sequence[Moment], until: int, *, over_bus: bool, link: float = 0.0) -> Latency:
     """Part the time from a turn's first moment until its answer.
 
     Args:
         moments: In any order: they come from the pipeline and from the bus.
         until: When the answer reached the caller, in nanoseconds; what came later is left out.
         over_bus: Whether the LLM is reached over the bus.
+        link: Seconds that a link to it takes, there and back; 0 where there is none.
     """
     ordered = sorted(moments, key=lambda moment: moment.at)
     began, waiting = ordered[0].at, _Waiting(Part.BUS if over_bus else Part.OTHER)
@@ -101,7 +104,19 @@ def reckon(moments: Sequence[Moment], until: int, *, over_bus: bool) -> Latency:
             part = waiting.part.value
             parts[part] = parts.get(part, 0) + edge - spent
             spent = edge
-    return Latency(spent, parts)
+    return Latency(spent, _with_link(parts, round(link * 1000)))
+
+
+def _with_link(parts: dict[str, int], link: int) -> dict[str, int]:
+    """Tell what a link takes of the bus's part, which can't be less."""
+    bus = parts.get(Part.BUS, 0)
+    if not link or not bus:
+        return parts
+    split = {Part.BUS.value: max(0, bus - link), Part.LINK.value: min(bus, link)}
+    told: dict[str, int] = {}
+    for part, ms in parts.items():
+        told.update({k: v for k, v in split.items() if v} if part == Part.BUS else {part: ms})
+    return told
 
 
 class _Waiting:

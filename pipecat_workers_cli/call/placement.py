@@ -14,6 +14,7 @@ from pipecat_workers_cli.buses.post import ALIVE_EVERY, Take
 from pipecat_workers_cli.buses.remote import HubBus, Seat
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.traffic.snapshot import LinkState
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import (
@@ -92,6 +93,10 @@ class Seeker(Protocol):
 
     def taking(self, call: str, take: Take) -> AbstractContextManager[None]:
         """Have `take` given what is said of the worker while the block lasts."""
+        ...
+
+    def state(self) -> LinkState | None:
+        """Return how the link to the worker is; None if it is reached otherwise."""
         ...
 
     async def seek(self, offer: Offer) -> None:
@@ -182,6 +187,11 @@ class Placement:
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: MainWorker
         self._tell: Tell
+
+    def links(self) -> dict[str, LinkState]:
+        """Return how the links to the call's workers are, by worker."""
+        states = ((name, place.seeker.state()) for name, place in self._places.items())
+        return {name: state for name, state in states if state is not None}
 
     @asynccontextmanager
     async def open_bus(self) -> AsyncGenerator[HubBus]:

@@ -21,10 +21,11 @@ from pipecat_workers_cli.call.assembly import build_workers
 from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.distribution import Distribution
 from pipecat_workers_cli.call.log import CallLog
+from pipecat_workers_cli.call.placement import Placement
 from pipecat_workers_cli.call.plan import Plan, introduce
 from pipecat_workers_cli.recipe.model import Recipe
 from pipecat_workers_cli.tracing.setup import trace_call
-from pipecat_workers_cli.traffic.tap import Tap
+from pipecat_workers_cli.traffic.tap import Tap, no_links
 from pipecat_workers_cli.transports.console import text_turn
 from pipecat_workers_cli.workers.bridging import BridgingMain
 from pipecat_workers_cli.workers.main import Line, MainWorker
@@ -154,7 +155,10 @@ async def open_call(
             recipe_hash=plan.loaded.hash,
             timeouts=job_timeouts(recipe),
             dropped=late,
+            links=placement.links if isinstance(placement, Placement) else no_links,
         )
+        if isinstance(bus, HubBus):
+            call.log.link_by(bus.link_to)
         call.log.tell(event="call", name=recipe.name, payload=introduce(plan))
 
         @call.main.event_handler("on_setup_timeout")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from pipecat_workers_cli.cli.arguments import Json, OutputOption, takes_log_options
+from pipecat_workers_cli.cli.bench import bench
 from pipecat_workers_cli.cli.choice import FilterOption
 from pipecat_workers_cli.cli.shared_bus import init
 from pipecat_workers_cli.cli.terminal import Terminal
@@ -37,6 +38,7 @@ def bus(context: typer.Context) -> None:
 bus_app.command("watch")(watch)
 bus_app.command("record")(record)
 bus_app.command("init")(init)
+bus_app.command("bench")(bench)
 
 
 class Form(StrEnum):

@@ -118,10 +118,12 @@ def serve(
     """Serve a worker at ws://HOST:PORT/ws, a fresh one for each caller that connects."""
     from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env, variable
+    from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file)
+    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    set_up_tracing()
     from pipecat_workers_cli.cli.serving_proxy import serve_proxied
 
     options = ProxyOptions(
@@ -192,6 +194,10 @@ def call(
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
+    if not remote_url.startswith(("ws://", "wss://")):
+        raise ConfigurationError(
+            "--remote-url takes the address of a WebSocket", mend=f"--remote-url {REMOTE_URL}"
+        )
     known = token or ((variable(TOKEN) or "").split() or [None])[0]
     worker = "workers.assistant"
     links = LinkOptions(

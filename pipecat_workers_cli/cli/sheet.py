@@ -223,6 +223,8 @@ def render_help(header: Header, width: int, height: int) -> Sheet:
         "p50/p95 seconds within which half, and 95 of 100, of such jobs are answered",
         "dropped words that came after their worker had lost the call; nobody hears them",
         "last ms how long its latest answer took; median of its latest hundred",
+        "link    how long the way to a worker on another machine takes, there and back;",
+        "        refused is what came over one and may not",
         "last    how long ago the latest message was",
         "lag     how late this process comes to its work; at 100 ms callers hear busy",
     )
@@ -260,6 +262,13 @@ def _status(snapshot: "Snapshot", header: Header, lag: float) -> str:
         facts.insert(1, f"{snapshot.ended} ended")
     if dropped := sum(worker.dropped for worker in snapshot.workers):
         facts.append(f"{dropped} late frames dropped")
+    links = [worker.link_ms for worker in snapshot.workers if worker.link_ms is not None]
+    if down := sum(worker.link_down for worker in snapshot.workers):
+        facts.append("a link is down" if down == 1 else f"{down} links are down")
+    elif links:
+        facts.append(f"link {max(links):.0f} ms")
+    if refused := sum(worker.refused for worker in snapshot.workers):
+        facts.append(f"{refused} refused at links")
     if snapshot.left_out:
         facts.append(f"{snapshot.left_out} messages came too fast for the jobs below")
     return " · ".join(facts)

@@ -10,10 +10,10 @@ class Callerless:
     """A host of workers: their callers are with the sessions that have the calls.
 
     Attributes:
-        address: None: callers don't come here.
+        address: Where those who have the calls reach it; None: on a shared bus.
     """
 
-    address = None
+    address: str | None = None
 
     def stop(self) -> None:
         """End as SIGTERM does."""

@@ -158,6 +158,7 @@ class Gateway(Callerless):
         self.opened = 0
         self.lag = 0.0
         self.doorstep = doorstep
+        self.address = doorstep.url
         self._plan = plan
         self._tap = tap
         self._idle_timeout = idle_timeout

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from loguru import logger
 from pipecat.workers.base_worker import BaseWorker
 
 from pipecat_workers_cli.buses.door import Door
+from pipecat_workers_cli.buses.link import Link
 from pipecat_workers_cli.buses.network import Claim
 from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.buses.presence import own_version
@@ -18,6 +20,7 @@ from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.tracing.setup import trace_worker
+from pipecat_workers_cli.traffic.snapshot import NO_LINKS, LinkState
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.notice import Joined, Leave, Left, Notice, Offer
@@ -149,4 +152,10 @@ class Hosted:
             main=self.offer.main,
             since=time.monotonic(),
             recipe_hash=plan.loaded.hash,
+            links=self._links,
         )
+
+    def _links(self) -> Mapping[str, LinkState]:
+        if not isinstance(self._post.network, Link):
+            return NO_LINKS
+        return {self.offer.worker: LinkState(self._post.network.latency, self._post.refused)}

@@ -15,7 +15,7 @@ _WORD = rf"(?:{'|'.join((*UNITS, *TENS, *SCALES))})\b"
 _WORDS = rf"(?:an?\s+(?=hundred|thousand))?{_WORD}(?:(?:-|\s+(?:and\s+)?){_WORD})*"
 
 NUMBER = (
-    rf"(?:(?:\b(?:minus|negative)\s+|-)?"
+    rf"(?:(?:\b(?:minus|negative)\s+|(?<!\w)-)?"  # A-1042 is no negative
     rf"(?:\d+(?:\.\d+)?|\b{_WORDS}(?:\s+point(?:\s+{_WORD})+)?))"
 )
 """An expression for a number in digits or in words, without a group of its own."""

@@ -77,4 +77,7 @@ def _workers(snapshots: Sequence[Snapshot]) -> Iterator[WorkerView]:
             late=sum(worker.late for worker in same),
             silent=max(worker.silent for worker in same),
             dropped=sum(worker.dropped for worker in same),
+            refused=sum(worker.refused for worker in same),
+            link_ms=max((one.link_ms for one in same if one.link_ms is not None), default=None),
+            link_down=sum(worker.link_down for worker in same),
         )

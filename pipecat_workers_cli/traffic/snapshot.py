@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pipecat.bus import (
     BusActivateWorkerMessage,
@@ -95,6 +96,22 @@ class SeriesView:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkState:
+    """How a link to a worker elsewhere is.
+
+    Attributes:
+        latency: Seconds to the other end and back; None while it is down.
+        refused: What came over it, or over one before it, and was not let in.
+    """
+
+    latency: float | None
+    refused: int
+
+
+NO_LINKS: Mapping[str, LinkState] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerView:
     """One worker's name in all calls.
 
@@ -112,6 +129,9 @@ class WorkerView:
         silent: Seconds for which it has left the caller's words unanswered, though it has the
             call; 0 while all is well.
         dropped: Words and sound of it that came when it wasn't active, and were dropped.
+        refused: What came over links to it, and was not let in.
+        link_ms: The slowest link to it, there and back; None without one that is up.
+        link_down: The number of open calls in which a link to it is down.
     """
 
     name: str
@@ -126,6 +146,9 @@ class WorkerView:
     late: int = 0
     silent: float = 0.0
     dropped: int = 0
+    refused: int = 0
+    link_ms: float | None = None
+    link_down: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +204,8 @@ class CallTraffic:
     """What is known of an open call; `since` is in seconds of `time.monotonic`.
 
     `talker` is the main worker's name, if it talks to the caller itself. `dropped` counts by
-    worker what came too late to be spoken. `asked_at` is when the caller's last words came, if
-    nothing has followed them.
+    worker what came too late to be spoken. `links` says how the links to its workers are.
+    `asked_at` is when the caller's last words came, if nothing has followed them.
     """
 
     call: str
@@ -196,6 +219,7 @@ class CallTraffic:
     series: Iterable[Series] = ()
     main: str = ""
     dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+    links: Mapping[str, LinkState] = field(default_factory=dict[str, LinkState])
     asked_at: float | None = None
 
 
@@ -221,6 +245,7 @@ class Past:
         counts: Messages by edge at that moment, which rates are reckoned from.
         usual: How long jobs took, by who asked and who answered.
         dropped: What was dropped in calls that ended, by worker.
+        refused: What was refused at links of calls that ended, by worker.
     """
 
     ended: int = 0
@@ -230,6 +255,7 @@ class Past:
     counts: Mapping[EdgeKey, int] = field(default_factory=dict[EdgeKey, int])
     usual: Mapping[Pair, Usual] = field(default_factory=dict[Pair, Usual])
     dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+    refused: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def active_workers(tallies: Tallies) -> tuple[str, ...]:
@@ -311,10 +337,17 @@ def _workers(
     having = Counter(name for names in active.values() for name in names)
     running = Counter(job.worker for job in jobs if job.running)
     late = Counter(job.worker for job in jobs if job.late)
-    dropped = Counter(past.dropped)
+    dropped, refused = Counter(past.dropped), Counter(past.refused)
+    latencies: dict[str, float] = {}
+    down = Counter[str]()
     silent: dict[str, float] = {}
     for call in calls:
         dropped.update(call.dropped)
+        for name, link in call.links.items():
+            refused[name] += link.refused
+            down[name] += link.latency is None
+            if link.latency is not None:
+                latencies[name] = max(link.latency, latencies.get(name, 0.0))
         for name in active[call.call]:
             waited = _silent(call, name, now)
             silent[name] = max(waited, silent.get(name, 0.0))
@@ -332,6 +365,9 @@ def _workers(
             late=late[name],
             silent=silent.get(name, 0.0),
             dropped=dropped[name],
+            refused=refused[name],
+            link_ms=latencies[name] * 1000 if name in latencies else None,
+            link_down=down[name],
         )
 
 

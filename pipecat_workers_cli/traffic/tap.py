@@ -22,7 +22,9 @@ from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.jobs import Durations, JobLog, Pair
 from pipecat_workers_cli.traffic.series import SeriesLog
 from pipecat_workers_cli.traffic.snapshot import (
+    NO_LINKS,
     CallTraffic,
+    LinkState,
     Past,
     Snapshot,
     Speech,
@@ -49,6 +51,15 @@ Watch = Callable[[Sequence[Entry]], None]
 """Told entries in batches, in the order of their time in each call; must not block."""
 
 
+Links = Callable[[], Mapping[str, LinkState]]
+"""Tells how the links to a call's workers are, by worker."""
+
+
+def no_links() -> Mapping[str, LinkState]:
+    """Tell of no link."""
+    return NO_LINKS
+
+
 @dataclass(slots=True)
 class _OpenCall:
     call: str
@@ -61,6 +72,7 @@ class _OpenCall:
     main: str
     talker: str | None
     dropped: Mapping[str, int]
+    links: Links
     asked_at: float | None = None
     turns: int = 0
     read: int = 0
@@ -99,6 +111,7 @@ class Tap:
         self._missed = 0
         self._durations = Durations()
         self._dropped: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
         self._speech: dict[str, Speech] = {}
         self._recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)
         self._subscribers: dict[object, Callable[[Entry], None]] = {}
@@ -120,6 +133,7 @@ class Tap:
         recipe_hash: str = "",
         timeouts: Mapping[Pair, float] = MappingProxyType({}),
         dropped: Mapping[str, int] = MappingProxyType({}),
+        links: Links = no_links,
     ) -> None:
         """Begin to watch a call.
 
@@ -134,6 +148,7 @@ class Tap:
             recipe_hash: Which version of the recipe it runs.
             timeouts: How long who waits for whose answer to a job, in seconds.
             dropped: Counts, while the call goes on, what came too late from whom.
+            links: Tells how the links to its workers are, by worker.
         """
         self._open[call] = _OpenCall(
             call,
@@ -146,6 +161,7 @@ class Tap:
             main,
             talker=main if main_talks else None,
             dropped=dropped,
+            links=links,
         )
         for name in (main, *workers):
             if len(self._speech) < WORKERS:
@@ -161,6 +177,7 @@ class Tap:
         over.jobs.catch_up()
         self._missed += over.jobs.missed
         self._dropped.update(over.dropped)
+        self._refused.update({name: link.refused for name, link in over.links().items()})
         self._ended += 1
         edges: Edges = {}
         sum_edges(over.bus.tallies, edges)
@@ -297,6 +314,7 @@ class Tap:
                     c.series,
                     main=c.main,
                     dropped=c.dropped,
+                    links=c.links(),
                     asked_at=c.asked_at,
                 )
                 for c in self._open.values()
@@ -311,6 +329,7 @@ class Tap:
                 counts=counts,
                 usual=self._durations.usual(),
                 dropped=self._dropped,
+                refused=self._refused,
             ),
             began=self._began,
             now=now,

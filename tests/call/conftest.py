@@ -23,8 +23,11 @@ OFFLINE = ServiceOptions(profile=Profile.OFFLINE)
 class WordsCall:
     """A call in words, and what has happened in it so far."""
 
-    def __init__(self, call: Call, transport: ConsoleTransport, entries: list[Entry]) -> None:
+    def __init__(
+        self, call: Call, transport: ConsoleTransport, entries: list[Entry], tap: Tap
+    ) -> None:
         self.call = call
+        self.tap = tap
         self.transport = transport
         self.entries = entries
 
@@ -87,7 +90,7 @@ async def open_words_call(
         distribution=distribution,
     )
     async with tap.collecting(), opened as call:
-        yield WordsCall(call, transport, entries)
+        yield WordsCall(call, transport, entries, tap)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ async def our_call(distribution):
         plan, transport, tap=tap, idle_timeout=30, has_client=False, distribution=distribution
     )
     async with tap.collecting(), opened as call:
-        yield WordsCall(call, transport, entries)
+        yield WordsCall(call, transport, entries, tap)
 
 
 async def until(happened):

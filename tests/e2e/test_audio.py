@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import wave
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import soxr
 from pipecat_workers_cli.services.models import transcribe
 from tests.e2e.caller import calling
 from tests.e2e.conftest import PMW, write_brief
+from tests.fakes.collector import SpanSeen, collecting
 
 pytestmark = [
     pytest.mark.speech,
@@ -57,11 +60,17 @@ script = [ { say = "Forty-two.", delay = 2.0 } ]
 class Recording:
     """A recorded call, and what `pmw` told of it."""
 
-    def __init__(self, path: Path, entries: list[dict] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        entries: list[dict] | None = None,
+        spans: Sequence[SpanSeen] = (),
+    ) -> None:
         with wave.open(str(path)) as file:
             assert (file.getnchannels(), file.getframerate()) == (2, RATE)
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
         self.entries = entries or []
+        self.spans = spans
         self.sides = [samples[:, side].astype(np.float64) for side in (CALLER, BOT)]
 
     @property
@@ -116,14 +125,15 @@ def run(*words: str, env, cwd, **more) -> subprocess.CompletedProcess:
 def handoff(tmp_path_factory) -> Recording:
     """A spoken handoff with a voice for each agent."""
     folder = tmp_path_factory.mktemp("handoff")
-    done = run(
-        "run", write_brief(folder), "--set", "main.tts_per_worker=true", *OFFLINE,
-        "--audio", "call.wav", "-o", "json", "--say", "How much are the rocket boots?",
-        env=None, cwd=folder,
-    )  # fmt: skip
+    with collecting() as collector:
+        done = run(
+            "run", write_brief(folder), "--set", "main.tts_per_worker=true", *OFFLINE,
+            "--audio", "call.wav", "-o", "json", "--say", "How much are the rocket boots?",
+            env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}, cwd=folder,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     entries = [json.loads(line) for line in done.stdout.splitlines()]
-    return Recording(folder / "call.wav", entries)
+    return Recording(folder / "call.wav", entries, collector.spans)
 
 
 def test_the_bots_side_has_the_price_and_its_last_word_is_whole(handoff):
@@ -174,6 +184,25 @@ def test_a_spoken_answers_parts_sum_to_it_handed_over_too(handoff):
     assert sum(parts.values()) == price["latency_ms"]
     assert {"turn", "stt", "bus", "transfer", "tts"} <= parts.keys()
     assert parts["turn"] >= 200  # what the VAD waits for
+
+
+def test_speech_is_part_of_the_turn_in_the_calls_trace(handoff):
+    by_id = {span.id: span for span in handoff.spans}
+    speech = {
+        (span.kind, span.attributes["gen_ai.agent.name"], by_id[span.parent].kind): span
+        for span in handoff.spans
+        if span.kind in {"stt", "tts"}
+    }
+    assert set(speech) == {
+        ("tts", "greeter", "turn"),
+        ("stt", "acme", "turn"),
+        ("tts", "support", "handoff"),
+    }
+    assert [span.name for span in speech.values() if span.kind == "stt"] == ["stt tiny"]
+    assert speech["tts", "support", "handoff"].attributes["gen_ai.provider.name"] == "piper"
+    everything = "".join(span.raw for span in handoff.spans).lower()
+    assert "299" not in everything
+    assert "how much" not in everything
 
 
 def test_a_goodbye_is_heard_to_its_end(pmw_env, tmp_path):

@@ -61,6 +61,7 @@ def test_what_float_reads_is_read_as_it_does():
         ("Make it thirty two.", "thirty two"),
         ("to minus ten, please", "minus ten"),
         ("to -3.5", "-3.5"),
+        ("my order A-1042", "1042"),
         ("by twenty-five point five degrees", "twenty-five point five"),
         ("a hundred and one", "a hundred and one"),
         ("someone has often done stone", None),
