@@ -62,7 +62,7 @@ def traced(worker: BaseWorker, trace: "WorkerTrace") -> None:
     """Let a worker's spans, and those of its services, be part of a trace.
 
     Pipecat's own option comes with observers that count turns, and LLM workers have none at
-    all. These two names are private; `tests/call/test_tracing.py` notices their loss.
+    all. These two names are private; `tests/e2e/test_tracing.py` notices their loss.
     """
     if isinstance(worker, JobsEnd):
         worker.trace = trace
