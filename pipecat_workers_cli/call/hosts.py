@@ -10,7 +10,8 @@ from pipecat_workers_cli.buses.post import Post, Take
 from pipecat_workers_cli.buses.remote import Seat
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.links import seekers_by_link
-from pipecat_workers_cli.call.placement import Placement, Seeker
+from pipecat_workers_cli.call.place import Seeker
+from pipecat_workers_cli.call.placement import Placement
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.options import LinkOptions
 from pipecat_workers_cli.recipe.files import shipped_path

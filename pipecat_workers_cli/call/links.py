@@ -20,7 +20,8 @@ from pipecat_workers_cli.buses.link import (
 )
 from pipecat_workers_cli.buses.post import Counts, Post, Take, running_post
 from pipecat_workers_cli.buses.remote import Seat
-from pipecat_workers_cli.call.placement import Placement, Seeker
+from pipecat_workers_cli.call.place import Seeker
+from pipecat_workers_cli.call.placement import Placement
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions

@@ -1,20 +1,22 @@
 """`pmw eval`: hold a recipe to its scenarios, and say how it went."""
 
-import os
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
+    Bus,
+    Channel,
+    DatabaseUrl,
     Json,
     Llm,
     OutputOption,
+    RedisUrl,
     ServicesOption,
     Sets,
     Stt,
@@ -22,15 +24,15 @@ from pipecat_workers_cli.cli.arguments import (
     takes_log_options,
 )
 from pipecat_workers_cli.cli.complete import complete_recipe
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
-from pipecat_workers_cli.options import Output, Profile, ServiceOptions
+from pipecat_workers_cli.options import BusOptions, Output, Profile, ServiceOptions
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.call.plan import Plan
     from pipecat_workers_cli.session.eval import Outcome
     from pipecat_workers_cli.session.scenarios import Scenario
 
-ERASE_LINE = "\x1b[K"
 TIMEOUT = 300.0  # seconds; a scenario of ten turns offline takes some ten
 
 
@@ -57,6 +59,10 @@ def evaluate(
     stt: Stt = None,
     tts: Tts = None,
     sets: Sets = None,
+    bus: Bus = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+    channel: Channel = None,
     timeout: Annotated[
         float, typer.Option("--timeout", min=1, metavar="S", help="For the whole run.")
     ] = TIMEOUT,
@@ -80,6 +86,7 @@ def evaluate(
         from pipecat_workers_cli.cli.outcomes import require_writable
 
         require_writable(junit)
+    from pipecat_workers_cli.buses.urls import choose_bus
     from pipecat_workers_cli.call.plan import Plan
     from pipecat_workers_cli.call.ready import ready_plan
     from pipecat_workers_cli.session.eval import run_eval
@@ -93,24 +100,22 @@ def evaluate(
     offline = services is None and not (llm or stt or tts)
     profile = Profile.OFFLINE if offline else services
     options = ServiceOptions(profile=profile, llm=llm, stt=stt, tts=tts)
-    plan = ready_plan(
-        recipe, options, sets=sets or (), speech=wants_speech(wanted), part=Plan.linking
-    )
+    shared = choose_bus(BusOptions(bus, redis_url, database_url, channel))
+    part = Plan.linking if shared is None else partial(Plan.main_alone, at=shared.told)
+    plan = ready_plan(recipe, options, sets=sets or (), speech=wants_speech(wanted), part=part)
     require_means(wanted)
     terminal.say(_banner(plan, wanted))
-    report = _Report(terminal, Output.JSON if json else output)
-    try:
+    with _Report(terminal, Output.JSON if json else output) as report:
         outcomes = run_eval(
             plan,
             wanted,
             timeout=timeout,
             watcher=report,
+            bus=shared,
             set_up_logs=lambda: set_up_logs(
                 terminal.log_level, terminal.log_file, terminal.log_format
             ),
         )
-    finally:
-        report.close()
     if junit is not None:
         from pipecat_workers_cli.cli.outcomes import write_junit
 
@@ -122,8 +127,10 @@ def evaluate(
 
 
 def _banner(plan: "Plan", scenarios: Sequence["Scenario"]) -> str:
-    providers = " · ".join(f"{c.role}: {c.provider} ({c.why})" for c in plan.choices())
-    return f"{plan.loaded.recipe.name}: {_count(len(scenarios))} · {providers}"
+    bus = [f"bus: {plan.elsewhere}"] if plan.elsewhere else []
+    providers = [f"{c.role}: {c.provider} ({c.why})" for c in plan.choices()]
+    counted = f"{plan.loaded.recipe.name}: {_count(len(scenarios))}"
+    return " · ".join([counted, *bus, *providers])
 
 
 def _tally(outcomes: Sequence["Outcome"]) -> str:
@@ -137,35 +144,21 @@ def _count(scenarios: int) -> str:
     return "1 scenario" if scenarios == 1 else f"{scenarios} scenarios"
 
 
-class _Report:
+class _Report(Progress):
     """Writes outcomes to stdout as they come and, on a terminal, what goes on to stderr."""
 
     def __init__(self, terminal: Terminal, output: Output) -> None:
+        super().__init__(terminal, "starting the recipe")
         self._output = output
         self._stdout = sys.stdout  # Pipecat's runner is run with another one in its place
-        wanted = not terminal.quiet and not terminal.verbose
-        self._moves = wanted and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def turn(self, scenario: str, turn: int, of: int | None) -> None:
         number = f"turn {turn}" + (f" of {of}" if of else "")
-        self._show(f"… {scenario}: {number if turn else 'calling'}")
+        self.tell(f"{scenario}: {number if turn else 'calling'}")
 
     def ended(self, outcome: "Outcome") -> None:
-        self.close()
+        self.clear()
         print(self._told(outcome), file=self._stdout, flush=True)
-
-    def close(self) -> None:
-        self._show("")
-
-    def _show(self, line: str) -> None:
-        """Put a line in the place of the one before, where the cursor stays."""
-        if not self._moves:
-            return
-        from pipecat_workers_cli.cli.cells import plain
-
-        width = shutil.get_terminal_size().columns - 1
-        with suppress(OSError):  # a terminal that is gone is no reason to stop
-            print(f"\r{ERASE_LINE}{plain(line)[:width]}", end="", file=sys.stderr, flush=True)
 
     def _told(self, outcome: "Outcome") -> str:
         if self._output is Output.JSON:

@@ -14,6 +14,7 @@ import typer
 
 from pipecat_workers_cli.cli.arguments import takes_call_options
 from pipecat_workers_cli.cli.complete import complete_recipe
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import CallOptions, Trust
@@ -219,7 +220,8 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
             part=part,
         )
 
-    plan = read()
+    with Progress(terminal, f"reading {recipe}"):
+        plan = read()
     if options.audio is not None:
         from pipecat_workers_cli.call.audio import check_audio
 
@@ -230,10 +232,12 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
             mend="leave it out, or call by voice",
         )
     if at_console:
-        from pipecat_workers_cli.cli.talk import talk
+        with Progress(terminal, "loading Pipecat"):
+            from pipecat_workers_cli.cli.talk import talk
 
         talk(terminal, plan, options, bus=bus)
     else:
-        from pipecat_workers_cli.cli.serving import serve_calls
+        with Progress(terminal, "loading Pipecat"):
+            from pipecat_workers_cli.cli.serving import serve_calls
 
         serve_calls(terminal, plan, options, bus=bus, read=read)

@@ -190,6 +190,10 @@ def call(
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
+    if not remote_url.startswith(("ws://", "wss://")):
+        raise ConfigurationError(
+            "--remote-url takes the address of a WebSocket", mend=f"--remote-url {REMOTE_URL}"
+        )
     known = token or ((variable(TOKEN) or "").split() or [None])[0]
     worker = "workers.assistant"
     links = LinkOptions(

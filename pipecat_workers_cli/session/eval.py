@@ -22,6 +22,7 @@ from pipecat.evals.results import (
 from pipecat.evals.scenario import EvalExpectation, EvalScriptScenario, EvalScriptTurn
 from pipecat.evals.session import EvalSession
 
+from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LINKS, LinkOptions, ServeOptions
@@ -101,6 +102,7 @@ def run_eval(
     timeout: float,
     watcher: Watcher,
     set_up_logs: Callable[[], None],
+    bus: SharedBus | None = None,
     links: LinkOptions = LINKS,
 ) -> tuple[Outcome, ...]:
     """Serve a recipe on a port of its own and let each scenario call it in turn; blocks.
@@ -112,14 +114,15 @@ def run_eval(
         watcher: Told as it happens.
         set_up_logs: Sends log lines where they belong, once Pipecat's runner has set
             them up its own way.
+        bus: Where the workers are that don't run here; None runs all of them.
         links: How workers are reached that have an `at`.
 
     Returns:
         One outcome a scenario, in their order.
 
     Raises:
-        PmwError: The session can't serve or was stopped from outside, or a scenario's own
-            service can't be built.
+        PmwError: The session can't serve, can't reach the bus or was stopped from outside, or a
+            scenario's own service can't be built.
         KeyboardInterrupt: SIGINT ended it.
     """
     tap = Tap()
@@ -127,10 +130,11 @@ def run_eval(
         CurrentPlan(plan),  # the same for all, whatever becomes of the file meanwhile
         ServeOptions(host=LOOPBACK, port=_free_port()),
         tap=tap,
-        max_calls=CALLS,
+        max_calls=CALLS if bus is None else bus.room(None, otherwise=CALLS),
         idle_timeout=IDLE,
         set_up_logs=set_up_logs,
         attachable=False,
+        bus=bus,
         links=links,
     )
     run = _Run(scenarios, tap, watcher, timeout)

@@ -38,6 +38,7 @@ from pipecat.registry.types import WorkerReadyData
 from pipecat.workers.base_worker import BaseWorker, WorkerParams
 
 from pipecat_workers_cli.buses.remote import LINE_DOWN, RemoteBus, SpokeBus
+from pipecat_workers_cli.workers.job_waits import EndingJob, EndingJobGroup
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.tracing.spans import WorkerTrace
@@ -156,13 +157,15 @@ class JobsEnd(BaseWorker):
         self, worker_name: str, *, params: JobParams | None = None, **deprecated: Any
     ) -> JobContext:
         """Ask one worker, as Pipecat's own method does."""
-        return _Job(self, worker_name, params=resolve_job_params(params, JobParams, **deprecated))
+        return EndingJob(
+            self, worker_name, params=resolve_job_params(params, JobParams, **deprecated)
+        )
 
     def job_group(
         self, *worker_names: str, params: JobGroupParams | None = None, **deprecated: Any
     ) -> JobGroupContext:
         """Ask several workers at once, as Pipecat's own method does."""
-        return _JobGroup(
+        return EndingJobGroup(
             self, worker_names, params=resolve_job_params(params, JobGroupParams, **deprecated)
         )
 
@@ -381,42 +384,3 @@ async def _announced(
     if worker.trace is not None:
         worker.trace.hang_from(job)
     await handler(worker, job)
-
-
-class _Ends:
-    """Ends an iteration that begins when the answer is there already, and a wait that is left."""
-
-    def __init__(self, asker: BaseWorker, worker: str | tuple[str, ...], *, params: Any) -> None:
-        self._context: Any = super()  # Pipecat's class, which stands behind this one
-        self._context.__init__(asker, worker, params=params)
-        self._asker = asker
-        self._over = False
-
-    async def __aenter__(self) -> Any:
-        await self._context.__aenter__()
-        self._over = self._context.job_id not in self._asker.job_groups
-        return self
-
-    async def __anext__(self) -> Any:
-        if not self._over:
-            try:
-                return await self._context.__anext__()
-            except StopAsyncIteration:  # a second iteration would wait for ever
-                self._over = True
-        raise StopAsyncIteration
-
-    async def __aexit__(self, *raised: Any) -> bool:
-        try:
-            return await self._context.__aexit__(*raised)
-        except asyncio.CancelledError:  # while it waited for the answer; Pipecat lets it run on
-            cancelling = self._asker.cancel_job_group(self._context.job_id, reason="not wanted")
-            await asyncio.shield(cancelling)
-            raise
-
-
-class _Job(_Ends, JobContext):
-    pass
-
-
-class _JobGroup(_Ends, JobGroupContext):
-    pass

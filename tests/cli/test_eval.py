@@ -163,6 +163,7 @@ def test_set_and_env_file_count_here_too_and_quiet_leaves_results_alone(mine: Pa
         (("./mine.toml", "--junit", "nowhere/report.xml"), 2, "nowhere/report.xml"),
         (("./mine.toml", "--llm", "openai"), 1, "OPENAI_API_KEY"),
         (("./mine.toml", "./factory.yaml"), 1, "can't be built"),
+        (("./mine.toml", "--bus", "redis://127.0.0.1:1"), 1, "nothing listens at 127.0.0.1:1"),
     ],
 )
 def test_what_is_wrong_or_missing_is_said_in_two_lines(words, code, told, mine: Path) -> None:

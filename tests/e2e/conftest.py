@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.buses.servers import SERVERS, RedisServer
+from tests.buses.servers import SERVERS
+from tests.buses.servers import Server as Engine
 
 PMW = [sys.executable, "-m", "pipecat_workers_cli"]
 ROOT = Path(__file__).parents[2]
@@ -176,9 +177,9 @@ def serve(pmw_env, tmp_path, free_port) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Valkey of this test alone, which may do with it what it likes."""
-    server = RedisServer(tmp_path / "valkey")
+def engine(request, tmp_path: Path) -> Iterator[Engine]:
+    """An engine of this test alone, which may do with it what it likes: Redis, or what it names."""
+    server = SERVERS[getattr(request, "param", "redis")](tmp_path / "engine")
     server.start()
     yield server
     server.thaw()
@@ -186,23 +187,20 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def fleet(redis, pmw_env, tmp_path):
-    """The processes of calls on that Valkey."""
+def fleet(engine, pmw_env, tmp_path):
+    """The processes of calls on that engine."""
     from tests.e2e.fleet import Fleet  # which imports from here
 
-    fleet = Fleet(redis, env=pmw_env, cwd=tmp_path)
+    fleet = Fleet(engine, env=pmw_env, cwd=tmp_path)
     yield fleet
     fleet.kill_all()
 
 
 @pytest.fixture
-def shop(request, pmw_env, tmp_path):
-    """A shop on an engine of its own: Redis, or the one that the test names."""
+def shop(engine, pmw_env, tmp_path):
+    """A shop on that engine."""
     from tests.e2e.shops import Shop  # which imports from here
 
-    server = SERVERS[getattr(request, "param", "redis")](tmp_path / "server")
-    server.start()
-    shop = Shop(server, env=pmw_env, cwd=tmp_path)
+    shop = Shop(engine, env=pmw_env, cwd=tmp_path)
     yield shop
     shop.kill_all()
-    server.stop()

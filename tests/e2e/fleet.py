@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import msgspec
 
+from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.fleet.host import HostRow
 from tests.e2e.conftest import Process
 
@@ -73,6 +74,7 @@ class Fleet:
     Attributes:
         server: The engine, one of `tests/buses/servers.py`.
         channel: Where they meet.
+        bus: Both of them.
         hosts: Worker hosts, in the order in which they were started.
         env: What names the bus and the channel to a process.
     """
@@ -83,6 +85,7 @@ class Fleet:
         """Prepare; with `inside`, the words of a command that runs each process."""
         self.server = server
         self.channel = f"test_{uuid4().hex[:8]}"
+        self.bus = SharedBus(server.url, self.channel)
         self.hosts: list[Process] = []
         self._cwd = cwd
         self.env = {**env, "PMW_BUS": server.url, "PMW_CHANNEL": self.channel}
@@ -99,7 +102,7 @@ class Fleet:
         """Start a host for each worker, and wait until all serve."""
         hosts = [self.host(worker, recipe=recipe) for worker in workers]
         for host in hosts:
-            host.wait_for_line("Ctrl-C")
+            host.wait_for_line("Ctrl-C", timeout=60)
         return hosts
 
     def talk(self, *words: str, recipe: str = "handoff") -> Talk:

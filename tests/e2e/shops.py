@@ -12,7 +12,6 @@ from pathlib import Path
 from shutil import copy
 from typing import Any
 
-from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
@@ -61,8 +60,7 @@ class Shop(Fleet):
     @asynccontextmanager
     async def callers(self, count: int, **more: Any) -> AsyncIterator[list["Caller"]]:
         """Hold calls in this process while the block lasts; none waits to be welcomed."""
-        bus = SharedBus(self.server.url, self.channel)
-        async with open_distribution(bus, Tap()) as distribution, AsyncExitStack() as calls:
+        async with open_distribution(self.bus, Tap()) as distribution, AsyncExitStack() as calls:
             recipe = str(self.folder / RECIPE)
             yield [
                 Caller(

@@ -26,6 +26,7 @@ from tests.e2e.browser import (
     stretches,
 )
 from tests.e2e.conftest import Server, own_folders
+from tests.e2e.fleet import Fleet
 
 pytestmark = [
     pytest.mark.browser,
@@ -155,6 +156,30 @@ def silent_after(recording: Recording, turn: tuple[int, int]) -> float:
     began, ended = turn
     last = max(last for first, last in stretches(recording.bot, pause=0.2) if first < ended)
     return (last - began) / RATE
+
+
+@pytest.mark.parametrize(
+    "engine", ["redis", pytest.param("pgmq", marks=pytest.mark.long)], indirect=True
+)
+async def test_agents_in_processes_of_their_own_are_heard_as_if_they_were_here(
+    fleet: Fleet, serve_all_along, browser
+):
+    await asyncio.to_thread(fleet.hosting, "greeter", "support")
+    bus = ("--bus", fleet.bus.url, "--channel", fleet.bus.channel)
+    server = await asyncio.to_thread(serve_all_along, "handoff", *bus)
+    async with open_page(browser, server.url) as call:
+        await call.connect()
+        await call.heard_out()
+        await call.ask("How much are the rocket boots?")
+        answered = await call.recording()
+        words = await answered.since(answered.turns()[-1][1]).words()
+        assert any(price in words for price in ("two hundred", "ninety nine", "299")), words
+        assert await call.lit() == "support"
+        lines = await call.lines()
+        assert lines[0].startswith("greeter: Welcome to Acme"), lines
+        assert any(line.startswith("(transfer) greeter → support") for line in lines), lines
+        await call.hang_up()
+        assert call.troubles == []
 
 
 async def test_who_is_interrupted_falls_silent_and_another_voice_answers(serve_all_along, browser):

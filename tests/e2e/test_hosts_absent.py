@@ -10,7 +10,7 @@ from pipecat.pipeline.job_context import JobError, JobGroupError, JobParams
 from pipecat_workers_cli.workers.main import MainWorker
 from tests.e2e.shops import Shop, until
 
-ENGINES = pytest.mark.parametrize("shop", ["redis", "pgmq"], indirect=True)
+ENGINES = pytest.mark.parametrize("engine", ["redis", "pgmq"], indirect=True)
 WELCOME = "Hello."
 BUSY = "I'm sorry, everybody is busy just now. Please stay on the line."
 STAYS = "I stay: vault is not there now; go on yourself"

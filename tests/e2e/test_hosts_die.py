@@ -37,7 +37,7 @@ EFFECTS = ("order slow boots", "expert, pay me", "pay a dollar", "wrap it")
 
 
 @pytest.mark.parametrize(
-    "shop", ["redis", pytest.param("pgmq", marks=pytest.mark.long)], indirect=True
+    "engine", ["redis", pytest.param("pgmq", marks=pytest.mark.long)], indirect=True
 )
 async def test_a_host_that_is_killed_leaves_its_calls_to_another(shop: Shop):
     clerks, experts = await asyncio.gather(

@@ -1,0 +1,82 @@
+"""`pmw bus bench` as its user meets it."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pipecat_workers_cli.cli import app as program
+from tests.buses.servers import RedisServer
+
+PMW = [sys.executable, "-m", "pipecat_workers_cli", "bus", "bench"]
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*PMW, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_person_reads_a_table_and_a_program_an_object(valkey):
+    shown, told = (
+        start("--bus", valkey.url, "--count", "1"),
+        start("--bus", valkey.url, "--for", "100ms", "--json"),
+    )
+    lines = shown.communicate(timeout=40)[0].splitlines()
+    assert shown.returncode == 0
+    assert lines[0].split()[:2] == ["1", "round"]
+    assert [line[:8] for line in lines[1:4]] == ["the engi", "pmw over", "ratio   "]
+    assert lines[4].startswith("an offer is claimed within ")
+    found = json.loads(told.communicate(timeout=40)[0])
+    assert found["bus"] == valkey.url
+    assert set(found["ratio"]) == {"p50_ms", "p99_ms", "frames_per_s"}
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "mend"),
+    [(signal.SIGINT, 130, ""), (signal.SIGTERM, 1, "  try: run it again")],
+)
+def test_a_signal_ends_it_and_takes_along_what_it_put_there(valkey, number, code, mend):
+    bench = start("--bus", valkey.url, "--for", "60s")
+    with valkey.client() as client, bench:
+        while len(client.keys("*-bench-*")) < 6:
+            assert bench.poll() is None
+        bench.send_signal(number)
+        _, err = bench.communicate(timeout=10)
+        assert bench.returncode == code
+        assert err.splitlines()[-1:] == ([mend] if mend else err.splitlines()[-1:])
+        assert "Traceback" not in err
+        assert client.keys("*-bench-*") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "what"),
+    [
+        (("--bus", "local"), 2, "a local bus is inside a session"),
+        (("--bus", "redis+pubsub://localhost"), 2, "stock Pipecat's processes answer no bench"),
+        (("--for", "5s", "--count", "2"), 2, "--for and --count both say"),
+        (("--bus", "redis://:s3cret@127.0.0.1:1"), 1, "nothing listens at 127.0.0.1:1"),
+    ],
+)
+def test_what_can_not_be_measured_is_said_in_two_lines(words, code, what, capsys):
+    with pytest.raises(SystemExit) as left:
+        program.main(("bus", "bench", "-q", *words))
+    assert left.value.code == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    first, second = said.err.splitlines()
+    assert first.startswith(f"error: {what}")
+    assert second.startswith("  try: ")
+    assert "s3cret" not in said.err
