@@ -12,12 +12,12 @@ from typing import Annotated
 
 import typer
 
-from pipecat_workers_cli.cli.arguments import takes_call_options
+from pipecat_workers_cli.cli.arguments import WireOption, takes_call_options
 from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.options import CallOptions, Trust
+from pipecat_workers_cli.options import CallOptions, Trust, Wire
 
 
 class Engine(StrEnum):
@@ -174,8 +174,10 @@ def run(
             autocompletion=complete_recipe,
         ),
     ],
+    wire: WireOption = Wire.PMW,
 ) -> None:
     """Hold calls by a recipe."""
+    options = replace(options, links=replace(options.links, wire=wire))
     hold_calls(Terminal.of(context), recipe, options)
 
 
