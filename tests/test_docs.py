@@ -3,7 +3,8 @@
 A fence's words after its language say what it is for: ```toml NAME and ```python NAME are files
 of the page's folder, or parts of files of the checkout where NAME stands there; ```sh run is
 run in that folder, and ```text output is all that it prints, … standing for anything. What is
-```sh terminal runs beside the rest until the page ends. A server that a page speaks of is there.
+```sh terminal runs beside the rest until the page ends; it is waited for until it says how it ends,
+or with ```sh terminal :PORT until something listens there. A server that a page speaks of is there.
 Whatever else is ```sh must say ```sh elsewhere: it needs a key, a device, the network, or is what
 CI itself runs. Of all of them, each `pmw` with its commands and options must be what there is.
 """
@@ -11,8 +12,11 @@ CI itself runs. Of all of them, each `pmw` with its commands and options must be
 import importlib.util
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +39,7 @@ LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#\s]*)(?:#(?P<part>[^)\s]+))?\)")
 PAGES = sorted(path for path in (CHECKOUT / "docs").glob("*.md"))
 PROGRAMS = Path(sys.executable).parent
 REDIS = "redis://localhost:6379"
+PATH = f"{PROGRAMS}:{os.environ['PATH']}:/usr/sbin"  # where Debian has nginx
 servers = buses.servers
 
 pytestmark = pytest.mark.timeout(240)
@@ -78,7 +83,7 @@ class Reader:
     def __init__(self, folder: Path, start: Callable[[str], Server], port: int) -> None:
         self._folder = folder
         self._start = start
-        self._environment = {**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+        self._environment = {**os.environ, "PATH": PATH}
         self._beside: list[subprocess.Popen[str]] = []
         self._port = port
 
@@ -94,8 +99,8 @@ class Reader:
             check=False,
         )
 
-    def run_beside(self, text: str) -> None:
-        """Run a block for as long as the page is read; it serves when it says how it ends."""
+    def run_beside(self, text: str, port: int | None = None) -> None:
+        """Run a block for as long as the page is read; returns when it serves."""
         program = subprocess.Popen(
             self._words(f"exec {text}"),
             cwd=self._folder,
@@ -105,7 +110,10 @@ class Reader:
         )
         self._beside.append(program)
         assert program.stderr is not None
-        assert any("Ctrl-C" in line for line in program.stderr)
+        if port is None:
+            assert any("Ctrl-C" in line for line in program.stderr)
+        else:
+            _wait_for(port, program)
 
     def _words(self, text: str) -> list[str]:
         if REDIS in text:
@@ -126,6 +134,19 @@ class Reader:
             assert program.returncode in (0, 1)
 
 
+def _wait_for(port: int, program: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("localhost", port), timeout=1).close()
+        except OSError:
+            assert program.poll() is None, program.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
 @pytest.fixture
 def reader(tmp_path: Path, servers: Callable[[str], Server], free_port: int) -> Iterator[Reader]:
     reader = Reader(tmp_path, servers, free_port)
@@ -133,13 +154,22 @@ def reader(tmp_path: Path, servers: Callable[[str], Server], free_port: int) -> 
     reader.leave()
 
 
+def require_nginx() -> None:
+    """Skip where a developer has none; the bare machine of CI has."""
+    if shutil.which("nginx", path=PATH) is None and not os.environ.get("CI"):
+        pytest.skip("apt-get install nginx")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", parts())
 def test_a_page_does_what_it_says(part: list[Block], tmp_path: Path, reader: Reader) -> None:
     said = None
+    if any(block.language == "nginx" for block in part):
+        require_nginx()
     for block in part:
-        if block.purpose == "terminal":
-            reader.run_beside(block.text)
+        if block.purpose.startswith("terminal"):
+            _, _, port = block.purpose.partition(" :")
+            reader.run_beside(block.text, int(port) if port else None)
         elif block.purpose == "run":
             done = reader.run(block.text)
             assert done.returncode == 0, done.stderr
@@ -156,8 +186,13 @@ def test_a_page_does_what_it_says(part: list[Block], tmp_path: Path, reader: Rea
 
 
 @pytest.mark.parametrize("page", [*PAGES, CHECKOUT / "README.md"], ids=lambda page: page.stem)
-def test_a_recipe_on_a_page_is_a_recipe(page: Path, tmp_path: Path) -> None:
+def test_a_recipe_on_a_page_is_a_recipe(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for block in blocks(page):
+        if block.purpose == ".env":
+            for name, _, value in (line.partition("=") for line in block.text.splitlines()):
+                monkeypatch.setenv(name, value)
         if block.language == "toml" and "/" not in block.purpose:
             path = tmp_path / "recipe.toml"
             path.write_text(block.text, encoding="utf-8")
@@ -168,7 +203,7 @@ def test_a_recipe_on_a_page_is_a_recipe(page: Path, tmp_path: Path) -> None:
 def test_every_shell_block_is_run_or_says_that_it_is_not(page: Path) -> None:
     for block in blocks(page):
         if block.language == "sh":
-            assert block.purpose in ("run", "terminal", "elsewhere"), block.text
+            assert block.purpose.partition(" :")[0] in ("run", "terminal", "elsewhere"), block.text
 
 
 @pytest.mark.parametrize("page", [*PAGES, CHECKOUT / "README.md"], ids=lambda page: page.stem)
