@@ -36,6 +36,7 @@ QUIET: dict[str | None, str | int | bool] = {
 a caller comes as an entry of the call."""
 SHORTEST_SECRET = 6  # characters; shorter values would strike out ordinary words
 TOLD = 200  # characters of a stranger's exception
+_filled: set[str] = set()  # what a recipe's `${VAR}`s stand for; the names are no guide to secrets
 
 
 def redact(text: str) -> str:
@@ -64,9 +65,25 @@ def redactor() -> Callable[[str], str]:
     return strike
 
 
+def keep_from_errors(value: str) -> None:
+    """Have a value struck out of what a stranger's code raises, such as a password in an address.
+
+    Not out of all that is told: what a caller says may well hold the same words.
+    """
+    if len(value) >= SHORTEST_SECRET:
+        _filled.add(value)
+
+
+def redact_told(text: str) -> str:
+    """Strike out what `redact` does, and the values that a recipe took from variables."""
+    for value in sorted(_filled, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return redact(text)
+
+
 def told(error: BaseException) -> str:
     """Say what a stranger's code raised: its type and the first line of its text, redacted."""
-    lines = redact(str(error)).strip().splitlines() or [""]
+    lines = redact_told(str(error)).strip().splitlines() or [""]
     text = "".join(sign if sign.isprintable() else " " for sign in lines[0])[:TOLD]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

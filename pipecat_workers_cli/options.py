@@ -28,6 +28,13 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class Wire(StrEnum):
+    """What is spoken over a link to a worker elsewhere."""
+
+    PMW = "pmw"
+    STOCK = "stock"
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -113,11 +120,13 @@ class LinkOptions:
         headers: Sent when a link is opened, names and values.
         ca_file: Whose certificates are trusted; None trusts those that this machine does.
         reconnect_timeout: Seconds in which a link that broke is opened again, or never.
+        wire: What is spoken: this program's own, or what stock Pipecat's proxy workers do.
     """
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ca_file: Path | None = None
     reconnect_timeout: float = 30.0
+    wire: Wire = Wire.PMW
 
 
 LINKS = LinkOptions()
@@ -211,6 +220,7 @@ class ProxyOptions:
         max_message_bytes: Of what is taken at once.
         idle_timeout: Seconds in which nothing is said over a link, until it is closed.
         drain_timeout: Seconds that calls may go on after the first signal.
+        wire: What is spoken: this program's own, or what stock Pipecat's proxy workers do.
     """
 
     worker: str
@@ -227,3 +237,4 @@ class ProxyOptions:
     max_message_bytes: int = 1_048_576
     idle_timeout: float = 300.0
     drain_timeout: float = 60.0
+    wire: Wire = Wire.PMW

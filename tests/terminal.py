@@ -49,6 +49,13 @@ class Terminal:
         os.write(self.master, keys)
 
     def end(self) -> int:
+        """Wait for a program that took the screen; as `leave`, when it has given it back."""
+        code = self.leave()
+        assert b"\x1b[?1049l" in self.seen
+        assert b"\x1b[?25h" in self.seen
+        return code
+
+    def leave(self) -> int:
         """Wait for the program; return its exit code, when its terminal is as it was."""
         deadline = time.monotonic() + 20
         while self.process.poll() is None:
@@ -58,8 +65,6 @@ class Terminal:
         while select.select([self.master], [], [], 0)[0]:
             self.seen += os.read(self.master, 65_536)
         assert termios.tcgetattr(self.slave) == self.before
-        assert b"\x1b[?1049l" in self.seen
-        assert b"\x1b[?25h" in self.seen
         return self.process.returncode
 
     def close(self) -> None:

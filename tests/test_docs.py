@@ -3,13 +3,17 @@
 A fence's words after its language say what it is for: ```toml NAME and ```python NAME are files
 of the page's folder, or parts of files of the checkout where NAME stands there; ```sh run is
 run in that folder, and ```text output is all that it prints, … standing for anything. What is
-```sh terminal runs beside the rest until the page ends. A server that a page speaks of is there.
+```sh terminal runs beside the rest until the page ends; it is waited for until it says how it ends,
+or with ```sh terminal :PORT until something listens there. A server that a page speaks of is there.
 """
 
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +30,7 @@ LINK = re.compile(r"\]\((?!https?:|#)(?P<path>[^)#\s]+)")
 PAGES = sorted(path for path in (CHECKOUT / "docs").glob("*.md"))
 PROGRAMS = Path(sys.executable).parent
 REDIS = "redis://localhost:6379"
+PATH = f"{PROGRAMS}:{os.environ['PATH']}:/usr/sbin"  # where Debian has nginx
 servers = buses.servers
 
 pytestmark = pytest.mark.timeout(120)
@@ -54,7 +59,7 @@ class Reader:
     def __init__(self, folder: Path, start: Callable[[str], Server]) -> None:
         self._folder = folder
         self._start = start
-        self._environment = {**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+        self._environment = {**os.environ, "PATH": PATH}
         self._beside: list[subprocess.Popen[str]] = []
 
     def run(self, text: str) -> subprocess.CompletedProcess[str]:
@@ -69,8 +74,8 @@ class Reader:
             check=False,
         )
 
-    def run_beside(self, text: str) -> None:
-        """Run a block for as long as the page is read; it serves when it says how it ends."""
+    def run_beside(self, text: str, port: int | None = None) -> None:
+        """Run a block for as long as the page is read; returns when it serves."""
         program = subprocess.Popen(
             self._words(f"exec {text}"),
             cwd=self._folder,
@@ -80,7 +85,10 @@ class Reader:
         )
         self._beside.append(program)
         assert program.stderr is not None
-        assert any("Ctrl-C" in line for line in program.stderr)
+        if port is None:
+            assert any("Ctrl-C" in line for line in program.stderr)
+        else:
+            _wait_for(port, program)
 
     def _words(self, text: str) -> list[str]:
         if REDIS in text:
@@ -98,6 +106,19 @@ class Reader:
             assert program.returncode == 0
 
 
+def _wait_for(port: int, program: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("localhost", port), timeout=1).close()
+        except OSError:
+            assert program.poll() is None, program.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
 @pytest.fixture
 def reader(tmp_path: Path, servers: Callable[[str], Server]) -> Iterator[Reader]:
     reader = Reader(tmp_path, servers)
@@ -105,13 +126,22 @@ def reader(tmp_path: Path, servers: Callable[[str], Server]) -> Iterator[Reader]
     reader.leave()
 
 
+def require_nginx() -> None:
+    """Skip where a developer has none; the bare machine of CI has."""
+    if shutil.which("nginx", path=PATH) is None and not os.environ.get("CI"):
+        pytest.skip("apt-get install nginx")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [*PAGES, CHECKOUT / "README.md"], ids=lambda page: page.stem)
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path, reader: Reader) -> None:
     said = None
+    if any(block.language == "nginx" for block in blocks(page)):
+        require_nginx()
     for block in blocks(page):
-        if block.purpose == "terminal":
-            reader.run_beside(block.text)
+        if block.purpose.startswith("terminal"):
+            _, _, port = block.purpose.partition(" :")
+            reader.run_beside(block.text, int(port) if port else None)
         elif block.purpose == "run":
             done = reader.run(block.text)
             assert done.returncode == 0, done.stderr
@@ -128,8 +158,13 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path, reader: Reader) ->
 
 
 @pytest.mark.parametrize("page", [*PAGES, CHECKOUT / "README.md"], ids=lambda page: page.stem)
-def test_a_recipe_on_a_page_is_a_recipe(page: Path, tmp_path: Path) -> None:
+def test_a_recipe_on_a_page_is_a_recipe(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for block in blocks(page):
+        if block.purpose == ".env":
+            for name, _, value in (line.partition("=") for line in block.text.splitlines()):
+                monkeypatch.setenv(name, value)
         if block.language == "toml" and "/" not in block.purpose:
             path = tmp_path / "recipe.toml"
             path.write_text(block.text, encoding="utf-8")

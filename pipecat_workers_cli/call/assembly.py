@@ -83,6 +83,10 @@ def _build_main(plan: Plan, line: Line, bus: WorkerBus) -> MainWorker:
     return TalkingMain(main.name, line, llm=llm, opening=message, tools=_tools(plan, main))
 
 
+class Unfit(PmwError):
+    """A class of the user's own that can't be built, or not so that it can do its part."""
+
+
 async def build_worker(plan: Plan, planned: WorkerPlan) -> BaseWorker:
     """Build a worker other than the main one.
 
@@ -112,7 +116,7 @@ async def build_worker(plan: Plan, planned: WorkerPlan) -> BaseWorker:
         logger.opt(exception=error).debug(f"worker {recipe.name} can't be built")
         what = f"worker '{recipe.name}' of kind '{recipe.kind}' can't be built: {raised(error)}"
         mend = "mend its class; see it all with -v" if kind.own else "see why with -v"
-        raise PmwError(what, mend=mend) from error
+        raise (Unfit if kind.own else PmwError)(what, mend=mend) from error
     if kind.own:
         _require_bridge(worker, plan)
     if isinstance(worker, PipelineWorker) and worker.turn_tracking_observer is not None:
@@ -133,7 +137,7 @@ def _require_bridge(worker: BaseWorker, plan: Plan) -> None:
         return
     if worker.name in {recipe.opener.name, *callees}:
         what = f"worker '{worker.name}' is to have the call, but isn't bridged"
-        raise PmwError(what, mend="hand bridged=() to super().__init__ in its class")
+        raise Unfit(what, mend="hand bridged=() to super().__init__ in its class")
 
 
 def _tools(plan: Plan, speaker: Speaker) -> list[Tool]:

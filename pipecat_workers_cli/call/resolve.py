@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pipecat_workers_cli.call.own_code import load_own, load_tool, raised
 from pipecat_workers_cli.entry_points import WORKERS, added_names
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
-from pipecat_workers_cli.logs import redact
+from pipecat_workers_cli.logs import redact_told
 from pipecat_workers_cli.options import ServiceOptions
 from pipecat_workers_cli.recipe.findings import Finding, Place
 from pipecat_workers_cli.recipe.model import MainRecipe, Recipe, Service, WorkerRecipe
@@ -178,7 +178,7 @@ def _refused_option(model: type[BaseModel], fault: Mapping[str, Any], where: Pla
         return Finding((*where, *loc), "unknown option", mend)
     field = model.model_fields.get(str(loc[0])) if loc else None
     about = field.description if field else None
-    what = redact(str(fault["msg"]).removeprefix("Value error, "))
+    what = redact_told(str(fault["msg"]).removeprefix("Value error, "))
     mend = about or "see what its Options model takes"
     return Finding((*where, *loc), what[:1].lower() + what[1:], mend)
 

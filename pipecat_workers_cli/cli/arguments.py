@@ -32,6 +32,7 @@ from pipecat_workers_cli.options import (
     ServeOptions,
     ServiceOptions,
     TrafficMode,
+    Wire,
 )
 
 
@@ -90,6 +91,13 @@ ServicesOption = Annotated[
         "--services",
         help="cloud, offline (no key, no network), or auto: each role by its key.",
         rich_help_panel=SERVICES,
+    ),
+]
+WireOption = Annotated[
+    Wire,
+    typer.Option(
+        "--wire",
+        help="What is spoken over links: stock is what Pipecat's own WebSocket proxies speak.",
     ),
 ]
 Llm = Annotated[

@@ -16,7 +16,7 @@ from pipecat_workers_cli.cli.arguments import (
     takes_log_options,
 )
 from pipecat_workers_cli.cli.choice import read_span
-from pipecat_workers_cli.cli.moving_line import MovingLine
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import BusOptions, Output
@@ -71,17 +71,14 @@ def bench(
         seconds = SECONDS
     enough = _count(count) if count else f"{seconds:g} s"
     terminal.say(f"measuring {chosen.told} for {enough}; Ctrl-C ends it")
-    line = MovingLine(terminal)
+    with Progress(terminal, "connecting") as progress:
 
-    def tell(done: int, took: float) -> None:
-        line.show(f"… {_count(done)} in {took:.0f} s, of {enough}")
+        def tell(done: int, _took: float) -> None:
+            progress.tell(f"{_count(done)}, of {enough}")
 
-    try:
         found = asyncio.run(
             _until_told(run_bench(chosen, seconds=seconds, rounds=count, tell=tell))
         )
-    finally:
-        line.clear()
     if found.load > found.processors:
         terminal.say(
             f"this machine is busy (load {found.load:.1f} on {found.processors} processors): "

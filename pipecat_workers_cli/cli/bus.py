@@ -1,6 +1,7 @@
 """`pmw bus`: traffic that was recorded, shown, summed up and compared."""
 
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -10,6 +11,7 @@ import typer
 from pipecat_workers_cli.cli.arguments import Json, OutputOption, takes_log_options
 from pipecat_workers_cli.cli.bench import bench
 from pipecat_workers_cli.cli.choice import FilterOption
+from pipecat_workers_cli.cli.progress import reading
 from pipecat_workers_cli.cli.shared_bus import init
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.watch import record, watch
@@ -97,7 +99,7 @@ def show(
         turn_as_text,
     )
 
-    recording, stories = _read(file, call, expression)
+    recording, stories = _read(Terminal.of(context), file, call, expression)
     if as_json or output is Output.JSON:
         form = Form.JSON
     if turn is not None:
@@ -140,10 +142,12 @@ def stats(
     recording: Recording[Any]
     if expression is None:
         recording = Recording(file, Line)
-        summed = sum_up(recording, call=call)
+        wanted: Iterable[Any] = recording
     else:  # which may ask for more than sums need
         recording = Recording(file, Entry)
-        summed = sum_up(filter(Filter(expression), recording), call=call)
+        wanted = filter(Filter(expression), recording)
+    with reading(Terminal.of(context), recording):
+        summed = sum_up(wanted, call=call)
     if not summed.calls:
         raise _no_call(file, call, expression)
     if as_json or output is Output.JSON:
@@ -181,7 +185,7 @@ def diff(
     from pipecat_workers_cli.traffic import compare
 
     try:
-        recordings = [_read(file, call, None) for file in (one, other)]
+        recordings = [_read(Terminal.of(context), file, call, None) for file in (one, other)]
         stories = [read[1] for read in recordings]
         if len(stories[0]) != len(stories[1]) and call is None:
             counts = " and ".join(str(len(found)) for found in stories)
@@ -218,7 +222,7 @@ def diff(
 
 
 def _read(
-    file: Path, call: str | None, expression: str | None
+    terminal: Terminal, file: Path, call: str | None, expression: str | None
 ) -> "tuple[Recording[Any], list[Story]]":
     from pipecat_workers_cli.traffic.entry import Entry
     from pipecat_workers_cli.traffic.filter import Filter
@@ -229,7 +233,8 @@ def _read(
     recording = Recording(file, Entry)
     # Without its beginning and its turns nothing of a call could be placed.
     frame = ("call", "user", "end")
-    stories = read_stories((e for e in recording if meant(e) or e.event in frame), call=call)
+    with reading(terminal, recording):
+        stories = read_stories((e for e in recording if meant(e) or e.event in frame), call=call)
     if not stories:
         raise _no_call(file, call)
     return recording, stories

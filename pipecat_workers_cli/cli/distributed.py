@@ -17,6 +17,7 @@ from pipecat_workers_cli.cli.arguments import (
     takes_log_options,
 )
 from pipecat_workers_cli.cli.complete import complete_recipe, complete_worker
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import BusOptions, CallOptions, HostOptions, ServiceOptions
 
@@ -85,8 +86,9 @@ def worker(
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
     set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
-    set_up_tracing()
-    from pipecat_workers_cli.cli.hosting import host_workers
+    with Progress(terminal, "loading Pipecat"):
+        set_up_tracing()
+        from pipecat_workers_cli.cli.hosting import host_workers
 
     options = HostOptions(
         names=tuple(names or ()),

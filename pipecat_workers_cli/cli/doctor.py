@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,8 +24,9 @@ from pipecat_workers_cli.cli.arguments import (
     takes_log_options,
 )
 from pipecat_workers_cli.cli.progress import Progress
+from pipecat_workers_cli.cli.proxy import REMOTE_URL, TOKEN
 from pipecat_workers_cli.cli.terminal import Terminal
-from pipecat_workers_cli.options import BusOptions, Output, ServiceOptions
+from pipecat_workers_cli.options import BusOptions, LinkOptions, Output, ServiceOptions
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.checks import Check
@@ -56,6 +58,25 @@ def doctor(
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
     channel: Channel = None,
+    remote_url: Annotated[
+        str | None,
+        typer.Option(
+            "--remote-url",
+            metavar="URL",
+            help="Where pmw proxy serve is: ws:// or wss://.",
+            show_default="of proxy ws://localhost:8765/ws",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token", metavar="TOKEN", help="One that it asks for.", show_default=f"${TOKEN}"
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option("--ca-file", metavar="FILE", help="Trust these certificates (PEM) there."),
+    ] = None,
     services: ServicesOption = None,
     llm: Llm = None,
     stt: Stt = None,
@@ -70,21 +91,25 @@ def doctor(
     import asyncio
 
     from pipecat_workers_cli.logs import set_up_logs
-    from pipecat_workers_cli.settings import load_env
+    from pipecat_workers_cli.settings import load_env, variable
 
     terminal = Terminal.of(context)
     env_file = load_env(terminal.env_file)
     set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
     with Progress(terminal, "looking around") as progress:
+        from pipecat_workers_cli.buses.link import Way
         from pipecat_workers_cli.session.health import examine
         from pipecat_workers_cli.session.needs import Asked
 
+        url = remote_url or (REMOTE_URL if "proxy" in (commands or ()) else None)
+        known = token or ((variable(TOKEN) or "").split() or [None])[0]
         asked = Asked(
             services=ServiceOptions(profile=services, llm=llm, stt=stt, tts=tts),
             transport=transport,
             host=host,
             port=port,
             bus=BusOptions(bus, redis_url, database_url, channel),
+            remote=Way("assistant", url, known, LinkOptions(ca_file=ca_file)) if url else None,
             online=online,
             speech=not no_speech,
             env_file=env_file,

@@ -24,7 +24,7 @@ from pipecat_workers_cli.cli.arguments import (
     takes_log_options,
 )
 from pipecat_workers_cli.cli.complete import complete_recipe
-from pipecat_workers_cli.cli.moving_line import MovingLine
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import BusOptions, Output, Profile, ServiceOptions
 
@@ -105,8 +105,7 @@ def evaluate(
     plan = ready_plan(recipe, options, sets=sets or (), speech=wants_speech(wanted), part=part)
     require_means(wanted)
     terminal.say(_banner(plan, wanted))
-    report = _Report(terminal, Output.JSON if json else output)
-    try:
+    with _Report(terminal, Output.JSON if json else output) as report:
         outcomes = run_eval(
             plan,
             wanted,
@@ -117,8 +116,6 @@ def evaluate(
                 terminal.log_level, terminal.log_file, terminal.log_format
             ),
         )
-    finally:
-        report.close()
     if junit is not None:
         from pipecat_workers_cli.cli.outcomes import write_junit
 
@@ -147,24 +144,21 @@ def _count(scenarios: int) -> str:
     return "1 scenario" if scenarios == 1 else f"{scenarios} scenarios"
 
 
-class _Report:
+class _Report(Progress):
     """Writes outcomes to stdout as they come and, on a terminal, what goes on to stderr."""
 
     def __init__(self, terminal: Terminal, output: Output) -> None:
+        super().__init__(terminal, "starting the recipe")
         self._output = output
         self._stdout = sys.stdout  # Pipecat's runner is run with another one in its place
-        self._line = MovingLine(terminal)
 
     def turn(self, scenario: str, turn: int, of: int | None) -> None:
         number = f"turn {turn}" + (f" of {of}" if of else "")
-        self._line.show(f"… {scenario}: {number if turn else 'calling'}")
+        self.tell(f"{scenario}: {number if turn else 'calling'}")
 
     def ended(self, outcome: "Outcome") -> None:
-        self.close()
+        self.clear()
         print(self._told(outcome), file=self._stdout, flush=True)
-
-    def close(self) -> None:
-        self._line.clear()
 
     def _told(self, outcome: "Outcome") -> str:
         if self._output is Output.JSON:

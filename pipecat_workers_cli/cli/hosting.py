@@ -4,11 +4,12 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from pipecat_workers_cli.buses.urls import SharedBus, choose_bus
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.ready import ready_plan
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
 from pipecat_workers_cli.fleet.process import AnyHost, serve_workers
@@ -40,6 +41,12 @@ def host_workers(terminal: Terminal, recipe: str, options: HostOptions) -> None:
         return plan.hosting(chosen_names(options.names, known, every=options.every))
 
     plan = ready_plan(recipe, options.services, sets=options.sets, speech=True, part=part)
+    progress = Progress(terminal, f"connecting to {bus.shown}")
+
+    def beside(host: AnyHost, name: str | None) -> AbstractAsyncContextManager[None]:
+        progress.end()
+        return _introduced(terminal, host, name, plan, bus)
+
     serving = serve_workers(
         plan,
         bus,
@@ -47,9 +54,11 @@ def host_workers(terminal: Terminal, recipe: str, options: HostOptions) -> None:
         max_calls=bus.room(options.max_calls, otherwise=calls_at_once(tuple(plan.choices()))),
         drain_timeout=options.drain_timeout,
         health_port=options.health_port,
-        beside=lambda host, name: _introduced(terminal, host, name, plan, bus),
+        beside=beside,
     )
-    if asyncio.run(serving) == signal.SIGINT:
+    with progress:
+        ended_by = asyncio.run(serving)
+    if ended_by == signal.SIGINT:
         sys.exit(130)
 
 

@@ -12,11 +12,12 @@ from typing import Annotated
 
 import typer
 
-from pipecat_workers_cli.cli.arguments import takes_call_options
+from pipecat_workers_cli.cli.arguments import WireOption, takes_call_options
 from pipecat_workers_cli.cli.complete import complete_recipe
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.options import CallOptions, Trust
+from pipecat_workers_cli.options import CallOptions, Trust, Wire
 
 
 class Engine(StrEnum):
@@ -173,8 +174,10 @@ def run(
             autocompletion=complete_recipe,
         ),
     ],
+    wire: WireOption = Wire.PMW,
 ) -> None:
     """Hold calls by a recipe."""
+    options = replace(options, links=replace(options.links, wire=wire))
     hold_calls(Terminal.of(context), recipe, options)
 
 
@@ -219,7 +222,8 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
             part=part,
         )
 
-    plan = read()
+    with Progress(terminal, f"reading {recipe}"):
+        plan = read()
     if options.audio is not None:
         from pipecat_workers_cli.call.audio import check_audio
 
@@ -230,10 +234,12 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
             mend="leave it out, or call by voice",
         )
     if at_console:
-        from pipecat_workers_cli.cli.talk import talk
+        with Progress(terminal, "loading Pipecat"):
+            from pipecat_workers_cli.cli.talk import talk
 
         talk(terminal, plan, options, bus=bus)
     else:
-        from pipecat_workers_cli.cli.serving import serve_calls
+        with Progress(terminal, "loading Pipecat"):
+            from pipecat_workers_cli.cli.serving import serve_calls
 
         serve_calls(terminal, plan, options, bus=bus, read=read)

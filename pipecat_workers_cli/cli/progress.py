@@ -8,11 +8,15 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pipecat_workers_cli.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pipecat_workers_cli.traffic.record import Recording
 
 AFTER = 0.4  # seconds; what is over sooner is not worth a line that flickers
 EVERY = 0.25  # seconds between two drawings
@@ -26,12 +30,13 @@ class Progress:
     then on.
     """
 
-    def __init__(self, terminal: Terminal, what: str = "") -> None:
+    def __init__(self, terminal: Terminal, what: str | Callable[[], str] = "") -> None:
         """Prepare; the block draws.
 
         Args:
             terminal: Says whether anything may be drawn.
-            what: What is waited for, such as `loading Pipecat`.
+            what: What is waited for, such as `loading Pipecat`; or is asked for it at each
+                drawing, and says how far it is.
         """
         wanted = not terminal.quiet and not terminal.verbose
         self._moves = (
@@ -69,13 +74,17 @@ class Progress:
         if self._shown:
             self._draw()
 
-    def end(self) -> None:
-        """Take the line away and draw no more; a second time does nothing."""
+    def clear(self) -> None:
+        """Take the line away until it is drawn next, so that something can be printed."""
         with self._drawing:
-            self._over.set()
             if self._shown:
                 self._shown = False
                 self._write("")
+
+    def end(self) -> None:
+        """Take the line away and draw no more; a second time does nothing."""
+        self._over.set()
+        self.clear()
 
     def _run(self) -> None:
         self._over.wait(AFTER)
@@ -85,11 +94,12 @@ class Progress:
 
     def _draw(self) -> None:
         with self._drawing:
-            if self._over.is_set() or not self._what:
+            what = self._what() if callable(self._what) else self._what
+            if self._over.is_set() or not what:
                 return
             seconds = time.monotonic() - self._began
             self._shown = True
-            self._write(f"… {self._what} ({seconds:.0f} s)" if seconds >= 1 else f"… {self._what}")
+            self._write(f"… {what} ({seconds:.0f} s)" if seconds >= 1 else f"… {what}")
 
     def _write(self, line: str) -> None:
         from pipecat_workers_cli.cli.cells import plain
@@ -99,3 +109,17 @@ class Progress:
         with suppress(OSError, ValueError):  # a terminal that is gone is no reason to stop
             sys.stderr.write(f"\r{ERASE_LINE}{plain(line)[:width]}\r")
             sys.stderr.flush()
+
+
+def reading(terminal: Terminal, recording: "Recording[Any]") -> Progress:
+    """Return a progress that says how much of a recording has been read."""
+
+    def told() -> str:
+        try:
+            size = recording.path.stat().st_size
+        except OSError:  # stdin
+            size = 0
+        far = f"{min(1.0, recording.read / size):.0%}" if size else f"{recording.read / 1e6:.0f} MB"
+        return f"reading {recording.path}: {far}"
+
+    return Progress(terminal, told)

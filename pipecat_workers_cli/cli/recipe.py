@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +10,15 @@ import typer
 
 from pipecat_workers_cli.cli.arguments import Json, OutputOption, takes_log_options
 from pipecat_workers_cli.cli.complete import complete_recipe
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import Output
 
 if TYPE_CHECKING:
+    from pipecat_workers_cli.recipe.findings import Finding
     from pipecat_workers_cli.recipe.graph import Graph
     from pipecat_workers_cli.recipe.load import Fault
+    from pipecat_workers_cli.recipe.model import Recipe
 
 recipe_app = typer.Typer(no_args_is_help=True, help="List, show, check, draw and start recipes.")
 
@@ -108,7 +110,11 @@ def check_recipes(
     set_up_logs(
         terminal.log_level, terminal.log_file, terminal.log_format
     )  # Pipecat greets whoever imports it
-    faults = {path: _find_faults(path, imports=not no_import) for path in paths}
+    faults: dict[str, Sequence[Fault]] = {}
+    with Progress(terminal) as progress:
+        for number, path in enumerate(paths, start=1):
+            progress.tell(f"checking {path}" + f" ({number} of {len(paths)})" * (len(paths) > 1))
+            faults[path] = _find_faults(path, imports=not no_import)
     for path, found in faults.items():
         if as_json or output is Output.JSON:
             _print_json({"path": path, "ok": not found, "faults": [_fields(f) for f in found]})
@@ -171,8 +177,16 @@ def _find_faults(path: str, *, imports: bool) -> "Sequence[Fault]":
     from pipecat_workers_cli.errors import ConfigurationError
     from pipecat_workers_cli.recipe.load import Fault, RecipeError, load_recipe
 
+    def resolve(recipe: "Recipe", folder: Path) -> "Sequence[Finding]":
+        found = list(find_faults(recipe, folder, imports=imports))
+        if found or not imports:
+            return found
+        from pipecat_workers_cli.call.rehearsal import find_unbuildable
+
+        return list(find_unbuildable(recipe, folder))
+
     try:
-        load_recipe(path, resolve=partial(find_faults, imports=imports))
+        load_recipe(path, resolve=resolve)
     except RecipeError as error:
         return error.faults
     except ConfigurationError as error:  # it names the path itself

@@ -4,13 +4,14 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.latency import turn_limit
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.cli.detach import announce_ready, is_detached
 from pipecat_workers_cli.cli.keys import restore_terminal, terminal_fd
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.sheet import Header
 from pipecat_workers_cli.cli.table import run_lines, run_table
 from pipecat_workers_cli.cli.terminal import Terminal
@@ -80,8 +81,17 @@ def serve_calls(
         bus=bus,
         links=options.links,
     )
-    with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record):
-        serve(serving, beside=lambda running: shown_beside(running, current, tap, terminal, shown))
+    with (
+        turn_limit(tap, options.max_turn_ms),
+        recorded(tap, options.record),
+        Progress(terminal, f"starting {plan.loaded.recipe.name}") as progress,
+    ):
+
+        def beside(running: Serving) -> AbstractAsyncContextManager[None]:
+            progress.end()  # what is shown from now on has the screen for itself
+            return shown_beside(running, current, tap, terminal, shown)
+
+        serve(serving, beside=beside)
 
 
 def default_traffic(terminal: Terminal) -> TrafficMode:

@@ -11,6 +11,7 @@ from pipecat_workers_cli.cli.arguments import (
     RedisUrl,
     takes_log_options,
 )
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import BusOptions, Output
 
@@ -33,11 +34,13 @@ def init(
 
     from pipecat_workers_cli.settings import load_env
 
-    load_env(Terminal.of(context).env_file)
+    terminal = Terminal.of(context)
+    load_env(terminal.env_file)
     from pipecat_workers_cli.buses.urls import choose_bus, prepare
 
     chosen = choose_bus(BusOptions(bus, redis_url, database_url, channel), otherwise="pgmq")
-    told = asyncio.run(prepare(chosen)) if chosen else "local: there is nothing to make ready"
+    with Progress(terminal, f"making {chosen.shown} ready" if chosen else ""):
+        told = asyncio.run(prepare(chosen)) if chosen else "local: there is nothing to make ready"
     if json or output is Output.JSON:
         where = chosen.shown if chosen else "local"
         sys.stdout.write(msgspec.json.encode({"bus": where, "ready": told}).decode() + "\n")

@@ -25,6 +25,7 @@ from pipecat_workers_cli.cli.choice import (
     UntilOption,
     read_span,
 )
+from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.sessions import SessionOption
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
@@ -259,11 +260,13 @@ def _follow_bus(
                 enough.set()
 
         async with watching(bus, Watch(), hear):
+            connecting.end()
             terminal.say(f"watching {bus.told}; Ctrl-C ends it")
             with suppress(TimeoutError):  # --for is over
                 await asyncio.wait_for(enough.wait(), seconds)
 
-    asyncio.run(follow())
+    with Progress(terminal, f"connecting to {bus.shown}") as connecting:
+        asyncio.run(follow())
     for failure in failures:
         raise failure
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipecat_workers_cli.errors import near_miss
+from pipecat_workers_cli.logs import keep_from_errors
 from pipecat_workers_cli.recipe.findings import Finding, Place, is_list, names_in
 from pipecat_workers_cli.settings import variable
 
@@ -109,6 +110,7 @@ def _expand(match: re.Match[str], place: Place, findings: list[Finding]) -> str:
     name, has_default, default = match.groups()
     value = variable(name)
     if value is not None:
+        keep_from_errors(value)
         return value
     if not has_default:
         mend = f"set it in the environment or in .env, or write ${{{name}:-DEFAULT}}"

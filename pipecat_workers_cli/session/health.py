@@ -5,30 +5,27 @@ metadata, so that the answer comes at once and comes too when one of them is bro
 time (a bus, a provider, the offline speech) is looked at all at once, each within its bound.
 """
 
-import asyncio
 import platform
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from loguru import logger
-
 from pipecat_workers_cli.buses.urls import SharedBus, choose_bus
 from pipecat_workers_cli.buses.urls import examine as examine_bus
 from pipecat_workers_cli.call.plan import Plan, plan_call
 from pipecat_workers_cli.call.resolve import find_faults
 from pipecat_workers_cli.checks import Check, State
-from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import ServiceOptions
 from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.services.provider_checks import check
 from pipecat_workers_cli.services.providers import Choice, Role, choose
 from pipecat_workers_cli.services.speech_loop import WITHIN as SPEECH_WITHIN
-from pipecat_workers_cli.services.speech_loop import check_speech
+from pipecat_workers_cli.session.looks import Look, look_at_all, look_at_proxy, look_at_speech
 from pipecat_workers_cli.session.needs import Asked, Need, read_commands
 from pipecat_workers_cli.session.ports import (
     check_browser,
@@ -41,7 +38,6 @@ from pipecat_workers_cli.transports.params import TRANSPORTS, check_transport
 
 LOWEST_PYTHON = (3, 11)
 PIPECAT = "1.14"  # the minor release whose public names this package uses
-LOOK_WITHIN = 20.0  # seconds for a bus or a provider; each of their requests has its own bound
 CODER_KEY = "ANTHROPIC_API_KEY"  # with which `pmw code` asks Claude
 SPEECH = ("moonshine", "piper")  # the providers that the loop through the offline speech is for
 Served = tuple[Choice, str | None]
@@ -100,21 +96,6 @@ VARIABLES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Something that takes time to look at.
-
-    Attributes:
-        name: What it is, for whoever waits.
-        run: Looks; returns findings.
-        within: Seconds it may take.
-    """
-
-    name: str
-    run: Callable[[], Awaitable[Sequence[Check]]]
-    within: float = LOOK_WITHIN
-
-
 async def examine(
     commands: Sequence[str],
     asked: Asked,
@@ -151,47 +132,14 @@ async def examine(
     findings += [check_extra(EXTRA[need.extra], needed=True) for need in needs if need.extra]
     findings += _check_callers(needs, asked)
     looks = [*_looks_online(served, plans)] if asked.online else []
+    if asked.remote is not None and (everything or any(need.remote for need in needs)):
+        looks.append(Look(f"the proxy {asked.remote.shown}", partial(look_at_proxy, asked.remote)))
     if bus is not None:
         looks.append(Look(f"the bus {bus.shown}", lambda: examine_bus(bus)))
     spoken = any(choice.provider in SPEECH for choice, _ in served)
     if asked.speech and spoken and not _lacks_speech():
-        looks.append(Look("the offline speech", _check_speech, SPEECH_WITHIN + 5))
-    return findings + await _look_at_all(looks, progress)
-
-
-async def _look_at_all(
-    looks: Sequence[Look], progress: Callable[[Sequence[str]], None]
-) -> list[Check]:
-    """Look at several things at once; return their findings in the order of the looks."""
-    left = [look.name for look in looks]
-    progress(left)
-
-    async def run(look: Look) -> Sequence[Check]:
-        try:
-            async with asyncio.timeout(look.within):
-                return await look.run()
-        except TimeoutError:
-            found = f"no answer within {look.within:.0f} s"
-            return [Check(look.name, State.WRONG, found, "see whether it runs, and the network")]
-        except ConfigurationError:
-            raise
-        except PmwError as error:
-            return [Check(look.name, State.WRONG, error.what, error.mend)]
-        except Exception as error:  # one look that fails must not take the others along
-            logger.opt(exception=error).debug(f"{look.name} can't be looked at")
-            found = f"can't be looked at ({type(error).__name__})"
-            return [Check(look.name, State.WRONG, found, "see it all with -v")]
-        finally:
-            left.remove(look.name)
-            progress(left)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(run(look), name=look.name) for look in looks]
-    return [finding for task in tasks for finding in task.result()]
-
-
-async def _check_speech() -> Sequence[Check]:
-    return [await check_speech()]
+        looks.append(Look("the offline speech", look_at_speech, SPEECH_WITHIN + 5))
+    return findings + await look_at_all(looks, progress)
 
 
 def _lacks_speech() -> bool:
@@ -235,8 +183,8 @@ def _plans(
             plan = plan_call(loaded, services, speech=_speaks(need, asked))
             if need.hosts:
                 yield plan.hosting([worker.recipe.name for worker in plan.workers])
-            elif bus is not None and need.bus:
-                yield plan.main_alone(at=bus.told)
+            elif need.remote or (bus is not None and need.bus):
+                yield plan.main_alone(at=bus.told if bus else "a proxy")
             else:
                 yield plan
 

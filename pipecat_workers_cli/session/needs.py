@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from pipecat_workers_cli.buses.link import Way
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
 from pipecat_workers_cli.options import BusOptions, Profile, ServiceOptions
 
@@ -19,6 +20,7 @@ class Need:
         hosts: Hosts the workers of other processes' calls.
         callers: Serves browsers: a port, a network, a microphone.
         bus: The bus if none is named, as after `--bus`; empty if it takes none.
+        remote: Its LLM worker is at the other end of a link.
         extra: An extra of ours that it can't do without.
         profile: The profile if none is named.
     """
@@ -28,6 +30,7 @@ class Need:
     hosts: bool = False
     callers: bool = False
     bus: str = ""
+    remote: bool = False
     extra: str = ""
     profile: Profile | None = None
 
@@ -42,6 +45,7 @@ COMMANDS: Mapping[str, Need] = MappingProxyType(
         "eval": Need(calls=True, profile=Profile.OFFLINE),
         "worker": Need("handoff", hosts=True, bus="redis"),
         "up": Need(calls=True, callers=True, extra="up"),
+        "proxy": Need("assistant", calls=True, callers=True, remote=True),
         "ps": Need(bus="local"),
         "bus": Need(bus="local"),
         "voices": Need(),
@@ -59,6 +63,7 @@ class Asked:
         host: Where their web server would listen.
         port: Its port.
         bus: Which bus they would be told to use.
+        remote: Where the worker of `pmw proxy call` is, as was typed; None if it wasn't.
         online: Whether to ask the providers.
         speech: Whether to try the offline speech, where it would be used.
         env_file: The env file that was read; None if there is none.
@@ -69,6 +74,7 @@ class Asked:
     host: str = "localhost"
     port: int = 7860
     bus: BusOptions = field(default_factory=BusOptions)
+    remote: Way | None = None
     online: bool = False
     speech: bool = True
     env_file: Path | None = None

@@ -183,12 +183,14 @@ class Recording(Generic[Told]):
         type: What each line is read as: `Entry`, or a struct with some of its fields.
         broken: The lines that could not be read, by number, from 1; they are passed over.
         cut: Whether the file ends in the middle of a line, or its compression does.
+        read: Bytes of the file that have been read, packed as they may be.
     """
 
     path: Path
     type: type[Told]
     broken: list[int] = field(default_factory=list[int])
     cut: bool = False
+    read: int = 0
 
     def __iter__(self) -> Iterator[Told]:
         """Read it from the start, an entry at a time.
@@ -196,7 +198,7 @@ class Recording(Generic[Told]):
         Raises:
             ConfigurationError: It can't be read, is no recording or of a later version.
         """
-        self.broken, self.cut = [], False
+        self.broken, self.cut, self.read = [], False, 0
         decoder = msgspec.json.Decoder(self.type)
         number = 0
         for block in self._blocks():
@@ -260,6 +262,7 @@ class Recording(Generic[Told]):
                 first = file.read(CHUNK)
                 decompress = _decompressor(first)
                 while first:
+                    self.read += len(first)
                     yield decompress(first)
                     first = file.read(CHUNK)
         except OSError as error:

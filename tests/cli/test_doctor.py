@@ -232,6 +232,7 @@ def test_a_key_of_another_provider_is_noticed_unless_the_server_is_another_too(t
         (("worker",), {"llm by scripted", "redis"}, {"network", "stt by moonshine"}),
         (("handoff", "--redis-url", "redis://localhost:1"), {"redis"}, {"llm by scripted"}),
         (("run", "-t", "daily"), {"transport daily"}, {"browser", "redis"}),
+        (("proxy", "--remote-url", "ws://localhost:1/ws"), {"proxy"}, {"llm by scripted"}),
     ],
 )
 def test_each_command_is_asked_for_what_it_needs_and_no_more(tmp_path, words, there, not_there):

@@ -98,8 +98,8 @@ def test_check_as_json_is_one_object_a_file():
         "line": 5,
         "key": "workers.greeter.sumary",
         "what": "unknown key",
-        "mend": "did you mean 'summary'? there is jobs, kind, llm, name, options, prompt, "
-        "prompt_file, script, summary, tools, transfers, tts, voice",
+        "mend": "did you mean 'summary'? there is at, jobs, kind, llm, name, options, prompt, "
+        "prompt_file, script, summary, token, tools, transfers, tts, voice",
     }
     assert [fault["line"] for fault in (*device["faults"], *unknown["faults"])] == [None, None]
 
@@ -218,3 +218,38 @@ def test_new_writes_into_the_working_folder_and_over_nothing():
     assert started.exit_code == 0
     assert invoke("check", "./shop.toml").stdout == "./shop.toml: ok\n"
     assert isinstance(invoke("new", "shop").exception, ConfigurationError)
+
+
+OWN = """
+from pipecat.workers.base_worker import BaseWorker
+
+class Clerk(BaseWorker):
+    def __init__(self, name, *, place=""):
+        if place:
+            raise ValueError(f"no database at {place}")
+        super().__init__(name)
+"""
+
+
+def test_check_finds_what_a_run_would_fail_of_and_tells_no_value_of_a_variable(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PLACE", "db-with-hunter2")
+    (tmp_path / "rehearsed.py").write_text(OWN)
+    worker = 'name = "shop"\n[main]\nprompt = "Hi"\n[[workers]]\nname = "clerk"\n'
+    (tmp_path / "raises.toml").write_text(
+        f'{worker}kind = "rehearsed:Clerk"\noptions = {{ place = "${{PLACE}}" }}\n'
+    )
+    (tmp_path / "fine.toml").write_text(f'{worker}kind = "rehearsed:Clerk"\n')
+    (tmp_path / "nowhere.toml").write_text(
+        f'{worker}kind = "coder"\noptions = {{ path = "./nowhere" }}\n'
+    )
+    checked = invoke("check", "raises.toml", "fine.toml", "nowhere.toml")
+    raises, fine, nowhere = checked.stdout.splitlines()
+    assert checked.exit_code == 2
+    assert raises.startswith("raises.toml:6: workers.clerk.kind")
+    assert "ValueError: no database at ***" in raises
+    assert "hunter2" not in checked.stdout
+    assert fine == "fine.toml: ok"
+    assert nowhere.startswith("nowhere.toml:7: workers.clerk.options.path = './nowhere': ")
+    assert invoke("check", "raises.toml", "--no-import").exit_code == 0
