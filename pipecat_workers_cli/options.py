@@ -21,11 +21,25 @@ class TrafficMode(StrEnum):
     OFF = "off"
 
 
+class Duplex(StrEnum):
+    """Whether the caller is heard while the bot speaks."""
+
+    HALF = "half"
+    FULL = "full"
+
+
 class Output(StrEnum):
     """What a command writes to stdout."""
 
     TEXT = "text"
     JSON = "json"
+
+
+class Wire(StrEnum):
+    """What is spoken over a link to a worker elsewhere."""
+
+    PMW = "pmw"
+    STOCK = "stock"
 
 
 class LogFormat(StrEnum):
@@ -106,6 +120,23 @@ class BusOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """This machine's own sound, for `-t local`.
+
+    Attributes:
+        duplex: `half` closes the microphone while the bot speaks.
+        input_device: The microphone's number or name; None takes the default.
+        output_device: The loudspeaker's.
+        list_devices: Only list which there are.
+    """
+
+    duplex: Duplex = Duplex.HALF
+    input_device: str | None = None
+    output_device: str | None = None
+    list_devices: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LinkOptions:
     """How workers are reached that have an `at`.
 
@@ -113,11 +144,13 @@ class LinkOptions:
         headers: Sent when a link is opened, names and values.
         ca_file: Whose certificates are trusted; None trusts those that this machine does.
         reconnect_timeout: Seconds in which a link that broke is opened again, or never.
+        wire: What is spoken: this program's own, or what stock Pipecat's proxy workers do.
     """
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ca_file: Path | None = None
     reconnect_timeout: float = 30.0
+    wire: Wire = Wire.PMW
 
 
 LINKS = LinkOptions()
@@ -131,6 +164,7 @@ class CallOptions:
     Attributes:
         services: Which providers.
         serve: Where callers come from.
+        local: Which microphone and loudspeaker, where the caller is here.
         trust: What is granted besides.
         bus: What carries messages between workers.
         links: How workers are reached that have an `at`.
@@ -150,6 +184,7 @@ class CallOptions:
 
     services: ServiceOptions = field(default_factory=ServiceOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
+    local: LocalOptions = field(default_factory=LocalOptions)
     trust: Trust = field(default_factory=Trust)
     bus: BusOptions = field(default_factory=BusOptions)
     links: LinkOptions = field(default_factory=LinkOptions)
@@ -211,6 +246,7 @@ class ProxyOptions:
         max_message_bytes: Of what is taken at once.
         idle_timeout: Seconds in which nothing is said over a link, until it is closed.
         drain_timeout: Seconds that calls may go on after the first signal.
+        wire: What is spoken: this program's own, or what stock Pipecat's proxy workers do.
     """
 
     worker: str
@@ -227,3 +263,4 @@ class ProxyOptions:
     max_message_bytes: int = 1_048_576
     idle_timeout: float = 300.0
     drain_timeout: float = 60.0
+    wire: Wire = Wire.PMW

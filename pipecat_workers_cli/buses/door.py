@@ -120,7 +120,12 @@ class CallersDoor:
 
     What it sends to the caller counts only while it has the call, which is the bridge's
     business. To others it may do what its table in the recipe grants.
+
+    Attributes:
+        from_worker: The frames that it may send.
     """
+
+    from_worker: Collection[type] = FROM_WORKER
 
     def __init__(
         self,
@@ -159,7 +164,7 @@ class CallersDoor:
         match message:
             case messages.BusFrameMessage():
                 _require(message.target in (None, self._main), message)
-                _require_frame(message.frame, FROM_WORKER)
+                _require_frame(message.frame, self.from_worker)
             case messages.BusActivateWorkerMessage():
                 _require(self._has_call() and message.target in self._transfers, message)
             case messages.BusDeactivateWorkerMessage():

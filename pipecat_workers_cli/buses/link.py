@@ -35,8 +35,10 @@ from pipecat_workers_cli.buses.outbox import Bounds
 from pipecat_workers_cli.buses.pace import Pace
 from pipecat_workers_cli.buses.post import Counts, Post
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
-from pipecat_workers_cli.options import LinkOptions
+from pipecat_workers_cli.options import LinkOptions, Wire
 from pipecat_workers_cli.wire.limits import MESSAGE_BYTES
+from pipecat_workers_cli.wire.notice import Offer, encode_notice
+from pipecat_workers_cli.wire.stock import StockCodec
 
 VERSION = 1  # of all that is said over a link; another is refused before anything is
 SUBPROTOCOL = Subprotocol(f"pmw.{VERSION}")
@@ -97,6 +99,13 @@ class Way:
         """Its URL as it may be shown."""
         return shown_url(self.url)
 
+    @property
+    def mend(self) -> str:
+        """What to do where nothing is that speaks as this end does."""
+        if self.options.wire is Wire.STOCK:
+            return "start a stock WebSocketProxyServer there, or: pmw proxy serve --wire stock"
+        return "start a proxy of pmw's there: pmw proxy serve"
+
 
 class Link:
     """An open WebSocket, as what carries a post's letters.
@@ -122,6 +131,11 @@ class Link:
         self._connection = connection
         self._most_there = most_there
         self._pace = Pace(BYTES_PER_SECOND, burst=BYTES_PER_SECOND)
+
+    @property
+    def codec(self) -> StockCodec | None:
+        """What writes and reads the messages that cross; None is the bus's own."""
+        return None
 
     @property
     def latency(self) -> float:
@@ -178,14 +192,14 @@ class Link:
         await self._pace.spend(len(data))
         return [data if isinstance(data, bytes) else NO_PARCEL]
 
-    async def greet(self, offer: bytes) -> None:
+    async def greet(self, offer: Offer) -> None:
         """Say which worker is wanted, before anything else is said.
 
         Raises:
             LinkRefused: The other end has closed already.
         """
         try:
-            await self._connection.send(offer)
+            await self._connection.send(encode_notice(offer))
         except ConnectionClosed:
             raise LinkRefused(self.told, mend="see the log at the other end") from None
 
@@ -222,7 +236,8 @@ async def open_link(way: Way) -> AsyncGenerator[Link]:
         LinkRefused: It can't be opened: what is wrong, and what mends it.
         ConfigurationError: The URL or the certificates' file is wrong.
     """
-    connection = await _connect(way)
+    headers = [(WORKER, way.worker), (MOST_BYTES, str(MESSAGE_BYTES))]
+    connection = await connect_to(way, headers, subprotocols=[SUBPROTOCOL])
     try:
         _require_ours(connection, way)
         headers = connection.response.headers if connection.response else Headers()
@@ -259,15 +274,31 @@ def bytes_of(header: str) -> int:
     return DEFAULT_BYTES
 
 
-async def _connect(way: Way) -> ClientConnection:
-    headers = [*way.options.headers, (WORKER, way.worker), (MOST_BYTES, str(MESSAGE_BYTES))]
+async def connect_to(
+    way: Way,
+    headers: Sequence[tuple[str, str]] = (),
+    *,
+    subprotocols: Sequence[Subprotocol] | None = None,
+) -> ClientConnection:
+    """Open a WebSocket.
+
+    Args:
+        way: The way there.
+        headers: Sent besides those that were typed.
+        subprotocols: Offered to the other end.
+
+    Raises:
+        LinkRefused: It can't be opened: what is wrong, and what mends it.
+        ConfigurationError: The URL or the certificates' file is wrong.
+    """
+    headers = [*way.options.headers, *headers]
     if way.token:
         headers.append(("Authorization", f"Bearer {way.token}"))
     try:
         return await _Connect(
             way.url,
             additional_headers=headers,
-            subprotocols=[SUBPROTOCOL],
+            subprotocols=subprotocols,
             ssl=_trust(way),
             user_agent_header=f"pmw/{version('pipecat-workers-cli')}",
             compression=None,
@@ -306,7 +337,7 @@ def _explained(error: Exception, way: Way) -> LinkRefused:
     at = way.shown
     match error:
         case InvalidStatus():
-            return _answered(error.response, at)
+            return _answered(error.response, way)
         case TimeoutError():
             what = f"no answer from {at} within {OPEN_WITHIN:g} s"
             return LinkRefused(what, mend="check address and port, and what stands between")
@@ -317,32 +348,28 @@ def _explained(error: Exception, way: Way) -> LinkRefused:
             what = f"no TLS can be spoken with {at}"
             return LinkRefused(what, mend="ws:// if it has none; else see its log")
         case ConnectionRefusedError():
-            mend = "start it there: pmw proxy serve"
-            return LinkRefused(f"nothing listens at {at}", mend=mend)
+            return LinkRefused(f"nothing listens at {at}", mend=way.mend)
         case InvalidProxy() | ProxyError():
             return LinkRefused(
                 f"the HTTP proxy on the way to {at} did not let it through",
                 mend="check the variables http_proxy, https_proxy and no_proxy",
             )
         case NegotiationError():
-            return LinkRefused(f"{at} speaks another protocol", mend=NOT_OURS)
+            return LinkRefused(f"{at} speaks another protocol", mend=way.mend)
         case socket.gaierror():
             return LinkRefused(f"no address is known of {host}", mend="check the name's spelling")
         case OSError() if "Multiple exceptions" in str(error):  # one for each of its addresses
-            mend = "start it there: pmw proxy serve"
-            return LinkRefused(f"nothing listens at {at}", mend=mend)
+            return LinkRefused(f"nothing listens at {at}", mend=way.mend)
         case OSError():
             why = error.strerror or type(error).__name__
             return LinkRefused(f"{at} can't be reached: {why}", mend="check the network")
         case _:
-            return LinkRefused(f"no WebSocket answers at {at}", mend=NOT_OURS)
+            return LinkRefused(f"no WebSocket answers at {at}", mend=way.mend)
 
 
-NOT_OURS = "start a proxy of pmw's there: pmw proxy serve"
-
-
-def _answered(response: Response, at: str) -> LinkRefused:
+def _answered(response: Response, way: Way) -> LinkRefused:
     """Say why a server refused to open a link."""
+    at = way.shown
     told = bytes(response.body or b"")[:200].decode("ascii", "replace").splitlines()
     line = told[0] if told and told[0].isprintable() else ""
     status = response.status_code
@@ -350,6 +377,9 @@ def _answered(response: Response, at: str) -> LinkRefused:
     match status:
         case 401:
             what, mend = f"{at} wants a token, and not this one", TOKEN
+        case 403 if way.options.wire is Wire.STOCK:  # what closing before accepting makes of it
+            what = f"{at} doesn't let this call in"
+            mend = "--token, or --header, with what the other end asks for"
         case 403:
             what = f"{at} lets nobody in from here"
             mend = "see what stands before it; a proxy of ours refuses browsers' pages so"
@@ -358,16 +388,19 @@ def _answered(response: Response, at: str) -> LinkRefused:
         case 429:
             what, mend = f"{at} has had too many wrong tokens from here", "wait a minute"
         case 400 if ours:
-            what, mend = f"{at} speaks another version: {line}", "run the same pmw at both ends"
+            what, mend = (
+                f"{at} speaks another version: {line}",
+                "run the same pmw at both ends, and the same --wire",
+            )
         case 503 if ours:
             what, mend = (
                 f"{at} takes no more calls: {line}",
                 "try again later, or --max-calls there",
             )
         case 502 | 503 | 504:
-            what, mend = f"nothing serves behind {at}", NOT_OURS
+            what, mend = f"nothing serves behind {at}", way.mend
         case _:
-            what, mend = f"{at} is no proxy: it answered {status}", NOT_OURS
+            what, mend = f"{at} is no proxy: it answered {status}", way.mend
     return LinkRefused(what, mend=mend)
 
 
@@ -382,7 +415,7 @@ def _require_ours(connection: ClientConnection, way: Way) -> None:
     """
     headers = connection.response.headers if connection.response else Headers()
     if connection.subprotocol != SUBPROTOCOL:
-        raise LinkRefused(f"{way.shown} is a WebSocket, but no proxy of pmw's", mend=NOT_OURS)
+        raise LinkRefused(f"{way.shown} is a WebSocket, but no proxy of pmw's", mend=way.mend)
     served = single(headers, WORKER)
     if served != way.worker:
         what = f"{way.shown} serves {served[:40] if served.isprintable() else '?'}"

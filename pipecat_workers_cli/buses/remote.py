@@ -46,6 +46,7 @@ from pipecat_workers_cli.wire.notice import (
     decode_notice,
     encode_notice,
 )
+from pipecat_workers_cli.wire.stock import StockCodec
 
 ANSWERS = (BusJobResponseMessage, BusJobResponseUrgentMessage, BusJobStreamEndMessage)
 LINE_DOWN = "the line is down, so nothing was done"
@@ -59,6 +60,7 @@ STAYS = (BusLocalMessage, BusWorkerReadyMessage, BusWorkerRegistryMessage)
 
 DELIVERED_WITHIN = 3.0  # seconds for the engine to take what was said before a tool runs
 
+AnyCodec = Codec | StockCodec
 OnNotice = Callable[[str, Letter, Notice], None]
 """Told what another process says beside messages: its address, the letter, the notice."""
 
@@ -72,12 +74,14 @@ class Seat:
         epoch: The claim by which it does; what is said by an earlier one is dropped.
         post: What takes letters there.
         door: What may cross on the way there and back; None lets through all that travels.
+        codec: Writes and reads what crosses; None is the bus's own.
     """
 
     address: str
     epoch: int
     post: Post[Any] = field(compare=False, repr=False)
     door: Door | None = field(default=None, compare=False, repr=False)
+    codec: AnyCodec | None = field(default=None, compare=False, repr=False)
 
 
 class RemoteBus(LocalBus):
@@ -111,7 +115,7 @@ class RemoteBus(LocalBus):
         if isinstance(message, STAYS) or not (seat.door is None or seat.door.lets_out(message)):
             return
         try:
-            body = self._codec.encode(message)
+            body = (seat.codec or self._codec).encode(message)
         except Refused as refused:
             logger.warning(f"a message of {message.source} did not cross: {refused}")
             return
@@ -299,7 +303,7 @@ class HubBus(RemoteBus):
                     return  # it is a job itself, and followed as one
             self._on_notice(sender, letter, notice)
             return
-        message = self._codec.decode(letter.body)
+        message = (seat.codec or self._codec).decode(letter.body)
         if message.source != letter.worker:
             raise Refused("it was said in the name of another worker")
         if seat.door is not None:
@@ -366,7 +370,7 @@ class SpokeBus(RemoteBus):
         if (sender, letter.epoch) != (self._hub.address, self._hub.epoch):
             raise Refused("it was not said by the call's main worker, to this claim")
         if not letter.notice:
-            message = self._codec.decode(letter.body)
+            message = (self._hub.codec or self._codec).decode(letter.body)
             if self._hub.door is not None:
                 self._hub.door.let_in(message)
             self.on_message_received(message)

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,19 +16,37 @@ from pipecat_workers_cli.buses.link import (
     Way,
     mind,
     open_link,
-    require_reachable,
 )
 from pipecat_workers_cli.buses.post import Counts, Post, Take, running_post
 from pipecat_workers_cli.buses.remote import Seat
+from pipecat_workers_cli.buses.stock_link import StockCallersDoor, open_stock_link
 from pipecat_workers_cli.call.place import Seeker
 from pipecat_workers_cli.call.placement import Placement
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.options import LinkOptions
+from pipecat_workers_cli.options import LinkOptions, Wire
 from pipecat_workers_cli.recipe.model import WorkerRecipe
 from pipecat_workers_cli.traffic.snapshot import LinkState
-from pipecat_workers_cli.wire.notice import Offer, encode_notice
+from pipecat_workers_cli.wire.notice import Offer
 
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What is spoken over a link.
+
+    Attributes:
+        open: Opens one.
+        door: What may cross it.
+    """
+
+    open: Callable[[Way], AbstractAsyncContextManager[Link]]
+    door: type[CallersDoor]
+
+
+SPEECHES: Mapping[Wire, Speech] = {
+    Wire.PMW: Speech(open_link, CallersDoor),
+    Wire.STOCK: Speech(open_stock_link, StockCallersDoor),
+}
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 2.0  # seconds; doubled in between, with jitter
 JOIN_WITHIN = 8.0  # seconds to open a link and have the worker there; as long it may be silent
 LEAVE_WITHIN = 0.5  # seconds for last words
@@ -75,7 +93,9 @@ async def require_links(plan: Plan, options: LinkOptions) -> None:
         PmwError: There is none to one of them.
     """
     for worker in plan.linked:
-        await require_reachable(way_to(worker, options))
+        way = way_to(worker, options)
+        async with SPEECHES[way.options.wire].open(way):
+            pass
 
 
 class LinkSeeker:
@@ -102,7 +122,8 @@ class LinkSeeker:
         self.counts = Counts()
         self._way = way_to(worker, options)
         self._placement = placement
-        self._door = CallersDoor(
+        self._speech = SPEECHES[options.wire]
+        self._door = self._speech.door(
             worker.name,
             placement.bus,
             main=plan.loaded.recipe.main.name,
@@ -127,7 +148,7 @@ class LinkSeeker:
         if self._post is None:
             return None
         self._failed = 0  # whoever writes is there
-        return Seat(sender, epoch, self._post, self._door)
+        return Seat(sender, epoch, self._post, self._door, self._post.network.codec)
 
     def patience(self, tries: int) -> float:
         """Return how long the other end may take; a link that breaks is opened again sooner."""
@@ -174,8 +195,8 @@ class LinkSeeker:
     async def _hold(self, offer: Offer) -> None:
         me = asyncio.current_task()
         try:
-            async with open_link(self._way) as link:
-                await link.greet(encode_notice(offer))
+            async with self._speech.open(self._way) as link:
+                await link.greet(offer)
                 await self._carry(link, offer)
                 self._why = link.told
         except PmwError as error:

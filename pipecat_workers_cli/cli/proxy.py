@@ -11,13 +11,14 @@ from pipecat_workers_cli.cli.arguments import (
     ServicesOption,
     Sets,
     Tts,
+    WireOption,
     takes_call_options_but,
     takes_log_options,
 )
-from pipecat_workers_cli.cli.complete import complete_recipe
+from pipecat_workers_cli.cli.complete import complete_recipe, complete_worker
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.options import CallOptions, LinkOptions, ProxyOptions, ServiceOptions
+from pipecat_workers_cli.options import CallOptions, LinkOptions, ProxyOptions, ServiceOptions, Wire
 
 proxy_app = typer.Typer(
     no_args_is_help=True, help="An LLM worker at the other end of a WebSocket, no bus between."
@@ -31,7 +32,10 @@ TOKEN = "PMW_PROXY_TOKEN"  # noqa: S105  # the variable's name
 def serve(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A worker of the recipe.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="A worker of the recipe.", autocompletion=complete_worker
+        ),
     ] = "assistant",
     recipe: Annotated[
         str,
@@ -108,6 +112,7 @@ def serve(
             help="How long calls may go on here after SIGTERM.",
         ),
     ] = 60.0,
+    wire: WireOption = Wire.PMW,
     services: ServicesOption = None,
     llm: Llm = None,
     tts: Tts = None,
@@ -139,6 +144,7 @@ def serve(
         max_message_bytes=max_message_bytes,
         idle_timeout=idle_timeout,
         drain_timeout=drain_timeout,
+        wire=wire,
     )
     serve_proxied(terminal, recipe, options)
 
@@ -183,6 +189,7 @@ def call(
             help="How long a broken link is opened again before the call ends.",
         ),
     ] = 30.0,
+    wire: WireOption = Wire.PMW,
 ) -> None:
     """Hold calls whose LLM worker is at the other end of a WebSocket."""
     from pipecat_workers_cli.cli.patterns import hold_calls, with_sets
@@ -200,6 +207,7 @@ def call(
         headers=tuple(read_header(typed) for typed in header or ()),
         ca_file=ca_file,
         reconnect_timeout=reconnect_timeout,
+        wire=wire,
     )
     options = with_sets(options, {f"{worker}.at": remote_url, f"{worker}.token": known})
     hold_calls(terminal, "assistant", replace(options, links=links))

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from pipecat_workers_cli.addresses import is_loopback
+from pipecat_workers_cli.buses.link import SUBPROTOCOL
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.ready import ready_plan
 from pipecat_workers_cli.cli.hosting import chosen_names
@@ -15,7 +16,8 @@ from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.fleet.gate import GateRules
 from pipecat_workers_cli.fleet.gateway import Doorstep, Gateway
 from pipecat_workers_cli.fleet.process import serve_proxy
-from pipecat_workers_cli.options import ProxyOptions
+from pipecat_workers_cli.fleet.stock_gateway import StockGateway
+from pipecat_workers_cli.options import ProxyOptions, Wire
 from pipecat_workers_cli.tokens import SHORTEST_TOKEN, is_fit
 from pipecat_workers_cli.traffic.tap import Tap
 
@@ -44,10 +46,15 @@ def serve_proxied(terminal: Terminal, recipe: str, options: ProxyOptions) -> Non
 
     plan = ready_plan(recipe, options.services, sets=options.sets, speech=True, part=part)
     tap = Tap()
-    gateway = Gateway(
+    stock = options.wire is Wire.STOCK
+    gateway = (StockGateway if stock else Gateway)(
         plan,
         doorstep,
-        GateRules(options.tokens, tuple(o.lower().rstrip("/") for o in options.allowed_origins)),
+        GateRules(
+            options.tokens,
+            tuple(o.lower().rstrip("/") for o in options.allowed_origins),
+            subprotocol=None if stock else SUBPROTOCOL,
+        ),
         tap,
         max_calls=options.max_calls,
         idle_timeout=options.idle_timeout,

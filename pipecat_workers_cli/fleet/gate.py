@@ -30,10 +30,12 @@ class GateRules:
     Attributes:
         tokens: Each of which opens; none lets in everybody.
         origins: Pages that may open a link, `https://host[:port]`; no page otherwise.
+        subprotocol: What has to be spoken over it; None asks for nothing.
     """
 
     tokens: tuple[str, ...] = field(default=(), repr=False)
     origins: tuple[str, ...] = ()
+    subprotocol: str | None = SUBPROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ class Gate:
         if self._rules.tokens and (wrong := self._tokenless(headers)):
             return wrong
         offered = ",".join(headers.get_all("Sec-WebSocket-Protocol")).split(",")
-        if SUBPROTOCOL not in (name.strip() for name in offered):
+        asked = self._rules.subprotocol
+        if asked is not None and asked not in (name.strip() for name in offered):
             return VERSION
         return self._room()
 

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,8 +14,9 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
-from pipecat_workers_cli.buses.door import WorkersDoor
+from pipecat_workers_cli.buses.door import Door, WorkersDoor
 from pipecat_workers_cli.buses.link import (
     CALLERS_END,
     CLOSE_WITHIN,
@@ -114,12 +115,13 @@ class Gateway(Callerless):
         opened: Links that were opened so far.
         doorstep: Where it listens.
         answers: Answers what an orchestrator asks by a path; None for other paths.
-        lag: Seconds by which the event loop was late when it was last measured.
         failure: None: there is no engine that it could be cut off from.
+        subprotocols: One of which whoever opens a link has to speak; None asks for none.
     """
 
     failure: str | None = None
     deaf = False
+    subprotocols: Sequence[Subprotocol] | None = (SUBPROTOCOL,)
 
     def __init__(
         self,
@@ -144,6 +146,7 @@ class Gateway(Callerless):
             max_message_bytes: Of what is taken at once.
         """
         (planned,) = plan.workers
+        super().__init__()
         self.name = own_name()
         self.recipe = plan.loaded.recipe.name
         self.providers = plan.told()
@@ -153,7 +156,6 @@ class Gateway(Callerless):
         self.letters = Counts()
         self.gate = Gate(rules, room=self._room)
         self.opened = 0
-        self.lag = 0.0
         self.doorstep = doorstep
         self.address = doorstep.url
         self._plan = plan
@@ -212,7 +214,7 @@ class Gateway(Callerless):
                 step.port,
                 ssl=context,
                 ssl_handshake_timeout=HANDSHAKE_WITHIN if context else None,
-                subprotocols=[SUBPROTOCOL],
+                subprotocols=self.subprotocols,
                 process_request=self._admit,
                 process_response=self._introduce,
                 server_header=None,
@@ -236,11 +238,7 @@ class Gateway(Callerless):
         Raises:
             PmwError: The port is taken, or the worker can't be built.
         """
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LOOK_EVERY
-            await asyncio.sleep(LOOK_EVERY)
-            self.lag = loop.time() - due
+        await asyncio.Event().wait()
 
     async def drain(self, *, within: float) -> bool:
         """Take no more calls, and wait until those here are over.
@@ -315,19 +313,14 @@ class Gateway(Callerless):
         return offer
 
     async def _hold(self, connection: ServerConnection, offer: Offer) -> None:
-        headers = connection.request.headers if connection.request else Headers()
-        link = Link(
-            connection,
-            address=WORKERS_END,
-            peer=CALLERS_END,
-            most_there=bytes_of(single(headers, MOST_BYTES)),
-        )
+        link = self._link(connection, offer)
         post = link.post(self.letters)
         hosted = Hosted(
             ONE_CLAIM,
             offer,
             post,
-            door=WorkersDoor(self.worker, main=offer.main),
+            door=self._door(offer),
+            codec=link.codec,
             shown=self._shown(offer),
         )
         self.held[connection] = hosted
@@ -349,6 +342,18 @@ class Gateway(Callerless):
             del self.held[connection]
             async with self._changed:
                 self._changed.notify_all()
+
+    def _link(self, connection: ServerConnection, _offer: Offer) -> Link:
+        headers = connection.request.headers if connection.request else Headers()
+        return Link(
+            connection,
+            address=WORKERS_END,
+            peer=CALLERS_END,
+            most_there=bytes_of(single(headers, MOST_BYTES)),
+        )
+
+    def _door(self, offer: Offer) -> Door:
+        return WorkersDoor(self.worker, main=offer.main)
 
     def _shown(self, offer: Offer) -> str:
         """Return the call's name for watchers here; two links may say the same of themselves."""

@@ -13,7 +13,7 @@ from pipecat_workers_cli.buses.link import Link
 from pipecat_workers_cli.buses.network import Claim
 from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.buses.presence import own_version
-from pipecat_workers_cli.buses.remote import Seat, SpokeBus
+from pipecat_workers_cli.buses.remote import AnyCodec, Seat, SpokeBus
 from pipecat_workers_cli.call.assembly import build_worker, traced
 from pipecat_workers_cli.call.placement import SWITCH_WITHIN
 from pipecat_workers_cli.call.plan import Plan
@@ -47,6 +47,7 @@ class Hosted:
         post: Post[Any],
         *,
         door: Door | None = None,
+        codec: AnyCodec | None = None,
         shown: str | None = None,
     ) -> None:
         """Prepare; nothing is built yet.
@@ -56,6 +57,7 @@ class Hosted:
             offer: What it says.
             post: What letters to the call's main worker go by.
             door: What may cross on the way there and back; None lets through all that travels.
+            codec: Writes and reads what crosses; None is this program's own.
             shown: By which name it is watched here; None takes the call's.
         """
         self.shown = shown or offer.call
@@ -68,7 +70,7 @@ class Hosted:
         self.bus = SpokeBus(
             offer.call,
             worker=offer.worker,
-            hub=Seat(offer.address, offer.epoch(claim.number), post, door),
+            hub=Seat(offer.address, offer.epoch(claim.number), post, door, codec),
             on_notice=self._note,
         )
 

@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pipecat_workers_cli.buses.link import Way
+from pipecat_workers_cli.buses.link import SUBPROTOCOL, Way
 from pipecat_workers_cli.call.plan import plan_call
 from pipecat_workers_cli.fleet.gate import GateRules
 from pipecat_workers_cli.fleet.gateway import Doorstep, Gateway
 from pipecat_workers_cli.fleet.health import answering
-from pipecat_workers_cli.options import LinkOptions
+from pipecat_workers_cli.fleet.stock_gateway import StockGateway
+from pipecat_workers_cli.options import LinkOptions, Wire
 from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.traffic.tap import Tap
 from tests.call.conftest import OFFLINE
@@ -82,13 +83,15 @@ async def proxying(
     tls: tuple[Path, Path] | None = None,
     max_calls: int = 100,
     idle_timeout: float = 300,
+    wire: Wire = Wire.PMW,
 ) -> AsyncIterator[Gateway]:
     """Serve a worker to links for as long as the block lasts."""
     plan = plan_call(load_recipe(recipe), OFFLINE, speech=False).hosting([worker])
-    gateway = Gateway(
+    stock = wire is Wire.STOCK
+    gateway = (StockGateway if stock else Gateway)(
         plan,
         Doorstep("127.0.0.1", port or free_port(), tls),
-        GateRules(tokens),
+        GateRules(tokens, subprotocol=None if stock else SUBPROTOCOL),
         Tap(),
         max_calls=max_calls,
         idle_timeout=idle_timeout,

@@ -49,9 +49,10 @@ class Teller(FrameProcessor):
 
 
 class Desk(PipelineWorker):
-    """Gives the call to the greeter, wherever that is."""
+    """Gives the call to its opener, wherever that is."""
 
-    def __init__(self, bus: WorkerBus) -> None:
+    def __init__(self, bus: WorkerBus, opener: str = "greeter") -> None:
+        self._opener = opener
         pair = LLMContextAggregatorPair(LLMContext())
         bridge = BusBridgeProcessor(bus=bus, worker_name="acme")
         pipeline = Pipeline([pair.user(), bridge, Teller(), pair.assistant()])
@@ -59,12 +60,12 @@ class Desk(PipelineWorker):
 
     async def start(self) -> None:
         await super().start()
-        await self.watch_workers("greeter")
+        await self.watch_workers(self._opener)
 
     async def on_worker_ready(self, data: WorkerReadyData) -> None:
         await super().on_worker_ready(data)
         hello = {"role": "user", "content": "hello"}
-        await self.activate_worker("greeter", args=LLMWorkerActivationArgs(messages=[hello]))
+        await self.activate_worker(self._opener, args=LLMWorkerActivationArgs(messages=[hello]))
 
     async def say(self, line: str) -> None:
         if line == "/leave":
@@ -80,6 +81,11 @@ async def main() -> None:
     bus = open_bus()
     runner, desk = WorkerRunner(bus=bus, handle_sigint=False), Desk(bus)
     await runner.add_workers(desk)
+    await attend(runner, desk)
+
+
+async def attend(runner: WorkerRunner, desk: Desk) -> None:
+    """Run it all, and tell the desk what comes on stdin, until the session is over."""
     lines = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
