@@ -8,7 +8,6 @@ again, and whoever receives drops what it has had already.
 
 import asyncio
 import itertools
-import random
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -21,14 +20,15 @@ from typing_extensions import TypeVar
 from pipecat_workers_cli.buses.network import Carrier, Network
 from pipecat_workers_cli.buses.outbox import ASK_AGAIN, BOUNDS, Bounds, Outbox
 from pipecat_workers_cli.buses.pace import Pace
+from pipecat_workers_cli.buses.waits import Backoff
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.letter import decode as decode_parcel
 from pipecat_workers_cli.wire.limits import Refused
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.05, 0.8  # seconds; doubled in between, with jitter
 ALIVE_EVERY = 0.7  # seconds between signs of life
 KNOWN_SENDERS = 10_000
+ENDED_CALLS = 1_000  # of whose workers something may still be on its way
 REASONS = 100  # kept apart in counts and told once each
 WORKERS_FIRST = 5  # rounds of the loop: from a letter's arrival to its answer's departure
 LETTERS_AT_ONCE = 100  # taken before others have their turn; some five milliseconds of work
@@ -109,6 +109,7 @@ class Post(Generic[_Network]):
         self._numbers = itertools.count(1)
         self._outboxes: dict[str, Outbox] = {}
         self._takers: dict[tuple[str, str], Take] = {}
+        self._ended: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._peers: Counter[str] = Counter()
         self._heard_at: dict[str, float] = {}
         self._last_from: OrderedDict[str, int] = OrderedDict()
@@ -194,6 +195,9 @@ class Post(Generic[_Network]):
             for worker in workers:
                 if self._takers.get((call, worker)) is take:  # not of one who came after
                     del self._takers[call, worker]
+                    self._ended[call, worker] = None
+            while len(self._ended) > ENDED_CALLS:
+                self._ended.popitem(last=False)
 
     @contextmanager
     def keeping(self, peer: str) -> Generator[None]:
@@ -243,7 +247,8 @@ class Post(Generic[_Network]):
     def _hand_over(self, sender: str, letter: Letter) -> None:
         taker = self._takers.get((letter.call, letter.worker))
         if taker is None:
-            self._refuse("it was for no call that is here")
+            if (letter.call, letter.worker) not in self._ended:  # last words come late, as a rule
+                self._refuse("it was for no call that is here")
             return
         self.counts.taken += 1
         self.taken_at = asyncio.get_running_loop().time()
@@ -357,22 +362,6 @@ class Post(Generic[_Network]):
         if what not in told and len(told) < REASONS:
             told.add(what)
             logger.warning(what)
-
-
-class Backoff:
-    """How long to wait after a failure: longer each time, and not all at the same moment."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Wait but a moment the next time."""
-        self._next = FIRST_BACKOFF
-
-    async def wait(self) -> None:
-        """Wait, and longer the next time."""
-        await asyncio.sleep(self._next * random.uniform(0.5, 1.0))  # noqa: S311
-        self._next = min(2 * self._next, LONGEST_BACKOFF)
 
 
 @asynccontextmanager

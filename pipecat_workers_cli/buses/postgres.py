@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import asyncpg
 
 from pipecat_workers_cli.buses.network import ANSWER_WITHIN, BusDown
+from pipecat_workers_cli.buses.waits import answered_within
 from pipecat_workers_cli.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -125,7 +126,7 @@ class Line:
             ConfigurationError: The URL is none.
         """
         try:
-            async with asyncio.timeout(ANSWER_WITHIN), self._turn:
+            async with answered_within(ANSWER_WITHIN), self._turn:
                 return await self._have_done(work)
         except FAILURES as error:
             raise failure(error, self._url) from error

@@ -19,8 +19,9 @@ from pipecat.frames.frames import AudioRawFrame
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.buses.network import ANSWER_WITHIN
 from pipecat_workers_cli.buses.outbox import WAITING_BYTES, WAITING_LETTERS
-from pipecat_workers_cli.buses.post import LAST_WORDS, REASONS, Backoff
+from pipecat_workers_cli.buses.post import LAST_WORDS, REASONS
 from pipecat_workers_cli.buses.redis_requests import Requests
+from pipecat_workers_cli.buses.waits import Backoff
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.stock import Head, StockCodec

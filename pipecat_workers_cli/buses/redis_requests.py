@@ -18,6 +18,7 @@ from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 
 from pipecat_workers_cli.buses.network import ANSWER_WITHIN, BusDown
+from pipecat_workers_cli.buses.waits import answered_within
 from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
 
 IDLE_CONNECTIONS = 8  # kept; a process sends, receives, claims and renews, each on its own
@@ -92,7 +93,7 @@ class Requests:
             PmwError: The server refuses; the first refusal, if it is several.
         """
         try:
-            async with asyncio.timeout(ANSWER_WITHIN + wait):
+            async with answered_within(ANSWER_WITHIN + wait):
                 connection = self._idle.pop() if self._idle else await self._connect()
                 try:
                     replies = await _round_trip(connection, commands)

@@ -35,6 +35,18 @@ async def test_a_dead_engine_is_said_by_every_method_and_outlived(server, channe
         await assert_all_work(network)
 
 
+async def test_a_process_that_is_too_busy_to_look_has_its_answer_all_the_same(hasten, join):
+    hasten(ANSWER_WITHIN=0.3)
+    network = await join()
+    await network.offer("work", b"to be connected")
+    for _ in range(3):
+        asked = asyncio.create_task(network.offer("work", b"work"))
+        for _ in range(3):  # rounds until it has been sent
+            await asyncio.sleep(0)
+        time.sleep(0.6)  # noqa: ASYNC251
+        assert await asked
+
+
 async def test_a_silent_engine_is_noticed_and_outlived(server, hasten, join):
     hasten(ANSWER_WITHIN=0.4, WAIT_FOR_NEWS=0.3)
     network = await join()

@@ -182,7 +182,8 @@ def test_garbage_in_the_inboxes_of_live_processes_is_refused_and_a_call_goes_on(
     for _ in range(5):
         pour()
     grown = [resident(pid) - was for pid, was in zip(pids, before, strict=True)]
-    assert max(grown) < 90e6  # two of the largest at once, which Postgres gives as text
+    # Two of the largest at once, which Postgres gives as text.
+    assert max(grown) < (45e6 if isinstance(fleet.server, RedisServer) else 90e6)
     assert answers(talk) == 6
     assert talk.hang_up() == 0
     for process in (host, talk):

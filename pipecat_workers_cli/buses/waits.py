@@ -1,0 +1,54 @@
+"""How long to wait for an engine: for an answer, and after a failure."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.05, 0.8  # seconds; doubled in between, with jitter
+
+
+@asynccontextmanager
+async def answered_within(seconds: float) -> AsyncGenerator[None]:
+    """Limit how long the block may wait for an answer.
+
+    By as much as the event loop was late then, it may wait longer: an overloaded process is no
+    sign that an engine is dead, and what it answered may have lain there all the while.
+
+    Args:
+        seconds: For the whole block.
+
+    Raises:
+        TimeoutError: They are over, and no answer is here.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    async with asyncio.timeout(None) as limit:
+
+        def is_due() -> None:
+            late = min(loop.time() - until, seconds)
+            limit.reschedule(
+                loop.time() + late
+            )  # a round later at least, which reads what is there
+
+        due = loop.call_at(until, is_due)
+        try:
+            yield
+        finally:
+            due.cancel()
+
+
+class Backoff:
+    """How long to wait after a failure: longer each time, and not all at the same moment."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Wait but a moment the next time."""
+        self._next = FIRST_BACKOFF
+
+    async def wait(self) -> None:
+        """Wait, and longer the next time."""
+        await asyncio.sleep(self._next * random.uniform(0.5, 1.0))  # noqa: S311
+        self._next = min(2 * self._next, LONGEST_BACKOFF)
