@@ -21,6 +21,13 @@ class TrafficMode(StrEnum):
     OFF = "off"
 
 
+class Duplex(StrEnum):
+    """Whether the caller is heard while the bot speaks."""
+
+    HALF = "half"
+    FULL = "full"
+
+
 class Output(StrEnum):
     """What a command writes to stdout."""
 
@@ -113,6 +120,23 @@ class BusOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """This machine's own sound, for `-t local`.
+
+    Attributes:
+        duplex: `half` closes the microphone while the bot speaks.
+        input_device: The microphone's number or name; None takes the default.
+        output_device: The loudspeaker's.
+        list_devices: Only list which there are.
+    """
+
+    duplex: Duplex = Duplex.HALF
+    input_device: str | None = None
+    output_device: str | None = None
+    list_devices: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LinkOptions:
     """How workers are reached that have an `at`.
 
@@ -140,6 +164,7 @@ class CallOptions:
     Attributes:
         services: Which providers.
         serve: Where callers come from.
+        local: Which microphone and loudspeaker, where the caller is here.
         trust: What is granted besides.
         bus: What carries messages between workers.
         links: How workers are reached that have an `at`.
@@ -159,6 +184,7 @@ class CallOptions:
 
     services: ServiceOptions = field(default_factory=ServiceOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
+    local: LocalOptions = field(default_factory=LocalOptions)
     trust: Trust = field(default_factory=Trust)
     bus: BusOptions = field(default_factory=BusOptions)
     links: LinkOptions = field(default_factory=LinkOptions)

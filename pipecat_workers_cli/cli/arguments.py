@@ -4,11 +4,9 @@
 them as one frozen `CallOptions`.
 """
 
-import functools
-import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Optional, get_type_hints
+from typing import Annotated, Optional
 
 import typer
 
@@ -21,11 +19,14 @@ from pipecat_workers_cli.cli.complete import (
     complete_transport,
     complete_tts,
 )
+from pipecat_workers_cli.cli.joining import join
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import (
     BusOptions,
     CallOptions,
+    Duplex,
+    LocalOptions,
     LogFormat,
     Output,
     Profile,
@@ -43,7 +44,7 @@ def _log_level(value: str | None) -> str | None:
 
 
 LOGS, SERVICES, CALLERS, SCRIPT = "Logs", "Services", "Callers", "A call without a person"
-BUS = "Bus"
+BUS, LOCAL = "Bus", "This machine's microphone (-t local)"
 
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Only results and errors.", rich_help_panel=LOGS)
@@ -171,7 +172,7 @@ Transport = Annotated[
         autocompletion=complete_transport,
         metavar="NAME",
         rich_help_panel=CALLERS,
-        help="console, webrtc, daily, …; left out: all that the web server can serve.",
+        help="local, console, webrtc, daily, …; left out: all that the web server can serve.",
     ),
 ]
 Host = Annotated[
@@ -254,6 +255,33 @@ def call_options(
             help="Ends a call in which nobody says anything.",
         ),
     ] = 300.0,
+    duplex: Annotated[
+        Duplex,
+        typer.Option(
+            "--duplex",
+            rich_help_panel=LOCAL,
+            help="half: the bot doesn't hear itself; full: it can be interrupted, by headphones.",
+        ),
+    ] = Duplex.HALF,
+    input_device: Annotated[
+        str | None,
+        typer.Option(
+            "--input-device",
+            metavar="NAME",
+            rich_help_panel=LOCAL,
+            help="The microphone: a number or a part of its name.",
+        ),
+    ] = None,
+    output_device: Annotated[
+        str | None,
+        typer.Option(
+            "--output-device", metavar="NAME", rich_help_panel=LOCAL, help="The loudspeaker."
+        ),
+    ] = None,
+    list_devices: Annotated[
+        bool,
+        typer.Option("--list-devices", rich_help_panel=LOCAL, help="Only list what is there."),
+    ] = False,
     bus: Bus = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
@@ -354,6 +382,7 @@ def call_options(
             insecure=insecure,
             runner_args=Terminal.of(context).runner_args,
         ),
+        local=LocalOptions(duplex, input_device, output_device, list_devices),
         bus=BusOptions(bus, redis_url, database_url, channel),
         sets=tuple(sets or ()),
         traffic=traffic,
@@ -401,47 +430,14 @@ def read_turns(say: list[str] | None, say_file: Path | None) -> tuple[str, ...] 
 
 def takes_call_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take all of `call_options`; it gets them as its argument `options`."""
-    return _joined(command, call_options, into=("options",))
+    return join(command, call_options, into=("options",))
 
 
 def takes_call_options_but(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return what does as `takes_call_options`, without some: they keep their defaults."""
-    return lambda command: _joined(command, call_options, into=("options",), left_out=left_out)
+    return lambda command: join(command, call_options, into=("options",), left_out=left_out)
 
 
 def takes_log_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take the options that work everywhere; its terminal gets them."""
-    return _joined(command, log_options, into=())
-
-
-def _joined(
-    command: Callable[..., None],
-    options: Callable[..., object],
-    *,
-    into: tuple[str, ...],
-    left_out: tuple[str, ...] = (),
-) -> Callable[..., None]:
-    """Write the parameters of `options` into a command's signature, which Typer reads."""
-    parameters = inspect.signature(options).parameters
-    shared = {name: p for name, p in parameters.items() if name not in left_out}
-    own = [p for p in inspect.signature(command).parameters.values() if p.name not in into]
-    own_names = {p.name for p in own}
-
-    @functools.wraps(command)
-    def with_options(**typed: Any) -> None:
-        gathered = options(**{name: typed[name] for name in shared})
-        command(**{name: typed[name] for name in own_names}, **dict.fromkeys(into, gathered))
-
-    hints = {
-        **get_type_hints(options, include_extras=True),
-        **get_type_hints(command, include_extras=True),
-    }
-    both = {p.name: p for p in (*own, *shared.values())}
-    written = [
-        p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
-        for name, p in both.items()
-    ]
-    with_options.__signature__ = inspect.Signature(written)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {p.name: p.annotation for p in written}
-    del with_options.__wrapped__  # or Typer would look through to the command's own
-    return with_options
+    return join(command, log_options, into=())

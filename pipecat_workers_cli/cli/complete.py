@@ -18,6 +18,7 @@ TRANSPORTS = (
     "daily",
     "exotel",
     "livekit",
+    "local",
     "moq",
     "plivo",
     "telnyx",
@@ -100,8 +101,8 @@ def _recipe_files(incomplete: str) -> Iterator[Offer]:
 
 
 def complete_worker(args: list[str]) -> Iterable[Offer]:
-    """Offer the workers of the recipe that `--recipe` names, else of `handoff`."""
-    recipe = "handoff"
+    """Offer the workers of the recipe that `--recipe` names, else of the command's own."""
+    recipe = "assistant" if args[:1] == ["proxy"] else "handoff"
     for word, following in zip(args, [*args[1:], ""], strict=True):
         if word == "--recipe":
             recipe = following

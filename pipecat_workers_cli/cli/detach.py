@@ -37,9 +37,9 @@ def check_detachable(options: CallOptions) -> None:
     Raises:
         ConfigurationError: There is such an option.
     """
-    if options.serve.transport == "console":
+    if options.serve.transport in ("console", "local"):
         raise ConfigurationError(
-            "a call at the console can't be detached from it",
+            "a call at a terminal can't be detached from it",
             mend="leave the transport out, and talk to the session with pmw say",
         )
     if options.traffic is TrafficMode.TABLE:

@@ -197,6 +197,11 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     from pipecat_workers_cli.settings import load_env
     from pipecat_workers_cli.tracing.setup import set_up_tracing
 
+    if options.local.list_devices:
+        from pipecat_workers_cli.cli.devices import print_devices
+
+        print_devices(terminal, options.output)
+        return
     if options.detach and not is_detached():
         detach(terminal, recipe, options)
         return
@@ -204,6 +209,11 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     load_env(terminal.env_file)
     set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
     set_up_tracing()
+    lines = None
+    if options.serve.transport == "local":  # looked for first: all else takes seconds
+        from pipecat_workers_cli.transports.devices import choose_lines
+
+        lines = choose_lines(options.local)
     from pipecat_workers_cli.buses.urls import choose_bus
     from pipecat_workers_cli.call.plan import Plan
     from pipecat_workers_cli.call.ready import ready_plan
@@ -228,16 +238,20 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
         from pipecat_workers_cli.call.audio import check_audio
 
         check_audio(options.audio)
-    if at_console and options.serve.runner_args:
+    if (at_console or lines) and options.serve.runner_args:
         raise ConfigurationError(
-            "what follows '--' is for Pipecat's runner, which a call at the console hasn't",
-            mend="leave it out, or call by voice",
+            "what follows '--' is for Pipecat's runner, which a call at a terminal hasn't",
+            mend="leave it out, or call from a browser",
         )
     if at_console:
         with Progress(terminal, "loading Pipecat"):
             from pipecat_workers_cli.cli.talk import talk
 
         talk(terminal, plan, options, bus=bus)
+    elif lines is not None:
+        from pipecat_workers_cli.cli.voice import talk_aloud
+
+        talk_aloud(terminal, plan, options, lines, bus=bus)
     else:
         with Progress(terminal, "loading Pipecat"):
             from pipecat_workers_cli.cli.serving import serve_calls

@@ -15,7 +15,7 @@ from pipecat_workers_cli.cli.arguments import (
     takes_call_options_but,
     takes_log_options,
 )
-from pipecat_workers_cli.cli.complete import complete_recipe
+from pipecat_workers_cli.cli.complete import complete_recipe, complete_worker
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import CallOptions, LinkOptions, ProxyOptions, ServiceOptions, Wire
@@ -32,7 +32,10 @@ TOKEN = "PMW_PROXY_TOKEN"  # noqa: S105  # the variable's name
 def serve(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A worker of the recipe.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="A worker of the recipe.", autocompletion=complete_worker
+        ),
     ] = "assistant",
     recipe: Annotated[
         str,

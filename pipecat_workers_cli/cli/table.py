@@ -7,7 +7,7 @@ import asyncio
 import sys
 import webbrowser
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -43,6 +43,7 @@ async def run_table(
     console: Console,
     stop: asyncio.Event,
     event_loop_lag: Callable[[], float],
+    keys: Mapping[str, Callable[[], None]] | None = None,
 ) -> None:
     """Draw the table on the terminal's other screen until `stop` is set.
 
@@ -58,8 +59,9 @@ async def run_table(
         console: The terminal to draw on, on stderr.
         stop: Ends the table.
         event_loop_lag: Tells how late the event loop is, in seconds.
+        keys: What some more keys do.
     """
-    table = _Table(tap, header, stop, keys=terminal_fd() is not None)
+    table = _Table(tap, header, stop, keys=terminal_fd() is not None, more=keys or {})
     live = Live(
         console=console,
         screen=True,
@@ -153,7 +155,13 @@ class _Table:
     """What the keys change."""
 
     def __init__(
-        self, tap: Source, header: Callable[[], Header], stop: asyncio.Event, *, keys: bool
+        self,
+        tap: Source,
+        header: Callable[[], Header],
+        stop: asyncio.Event,
+        *,
+        keys: bool,
+        more: Mapping[str, Callable[[], None]],
     ) -> None:
         self.wake = asyncio.Event()
         self._tap = tap
@@ -161,6 +169,7 @@ class _Table:
         self._header = header
         self._stop = stop
         self._keys = keys
+        self._more = more
         self._view = View()
         self._chosen: Chosen | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -174,6 +183,8 @@ class _Table:
             self._open_page()
         elif key == "s" and not types:
             self._save()
+        elif key in self._more and not types:
+            self._more[key]()
         else:
             self._change(press(self._view, key, self._tap.snapshot()))
         self.wake.set()

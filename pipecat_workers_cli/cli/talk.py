@@ -5,22 +5,19 @@ import os
 import signal
 import stat
 import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FrameType
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder
-from pipecat_workers_cli.call.latency import turn_limit
 from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.cli.one_call import OnFailure, hold, until_stopped
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.turns import TurnPrinter
-from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import CallOptions, Output
 from pipecat_workers_cli.session.console import check_caller, run_console
-from pipecat_workers_cli.session.recording import recorded
 from pipecat_workers_cli.traffic.entry import TOLD, Event
 from pipecat_workers_cli.traffic.tap import Tap
 
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from prompt_toolkit.history import History
 
 TURN = 16_384  # bytes; the longest line that counts as one turn
-PATIENCE = 12.0  # seconds to end the workers, longer than all that a well-behaved one is given
 
 
 def talk(terminal: Terminal, plan: Plan, options: CallOptions, *, bus: SharedBus | None) -> None:
@@ -57,31 +53,23 @@ def talk(terminal: Terminal, plan: Plan, options: CallOptions, *, bus: SharedBus
         check_caller()
     tap = Tap()
     audio = AudioRecorder(options.audio) if options.audio is not None else None
-    with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record) as recorder:
-        # A thread, since what must be left behind may hold the loop.
-        patience = threading.Timer(PATIENCE, _abandon)
-        patience.daemon = True
-        talking = _until_stopped(
-            plan, turns, tap, options, bus=bus, person=person, audio=audio, leaving=patience.start
+
+    def begin(leaving: Callable[[], None]) -> Coroutine[Any, Any, None]:
+        return until_stopped(
+            lambda failed: _run(
+                plan,
+                turns,
+                tap,
+                options,
+                bus=bus,
+                person=person,
+                audio=audio,
+                leaving=leaving,
+                on_failure=failed,
+            )
         )
-        try:
-            asyncio.run(talking)
-        finally:
-            patience.cancel()
-    for path, kept in ((options.record, recorder), (options.audio, audio)):
-        if kept is not None and kept.failure is not None:
-            raise PmwError(f"{path}: {kept.failure}", mend="make room, or record elsewhere")
 
-
-def _abandon() -> None:
-    """Leave the process, whatever a worker of the user's still does."""
-    print(
-        f"error: a worker did not end within {PATIENCE:.0f} seconds of the call\n"
-        "  try: let CancelledError through in the code of your workers",
-        file=sys.stderr,
-        flush=True,
-    )
-    os._exit(1)
+    hold(options, tap, audio, begin)
 
 
 def _banner(plan: Plan) -> str:
@@ -89,7 +77,7 @@ def _banner(plan: Plan) -> str:
     return f"{recipe.name}: {recipe.summary}\n{plan.told()} · Ctrl-D hangs up\n"
 
 
-async def _until_stopped(
+async def _run(
     plan: Plan,
     turns: AsyncIterator[str],
     tap: Tap,
@@ -99,73 +87,33 @@ async def _until_stopped(
     person: bool,
     audio: AudioRecorder | None,
     leaving: Callable[[], None],
+    on_failure: OnFailure,
 ) -> None:
-    """Run the call; a signal ends it as a hang-up does, and so does a stdout that fails."""
-    task = asyncio.current_task()
-    signals: list[int] = []
-    failures: list[OSError] = []
-
-    def stop() -> None:
-        if task is not None:
-            task.cancel()
-
-    def stdout_failed(error: OSError) -> None:
-        failures.append(error)
-        stop()
-
     # At a prompt, what the caller says stands there already; in a script, an error ends it.
     # Of what is spoken for them, what has been heard.
     left_out: set[Event] = {"error"} if not person else {"user"} if audio is None else set()
     shown = TOLD if options.output is Output.JSON else TOLD - left_out
-    try:
-        with _taking_signals(signals, stop), _drawing(person=person):
-            tap.subscribe(
-                TurnPrinter(
-                    options.output,
-                    events=shown,
-                    latency=sys.stdout is not None and sys.stdout.isatty(),
-                    on_failure=stdout_failed,
-                )
+    with _drawing(person=person):
+        tap.subscribe(
+            TurnPrinter(
+                options.output,
+                events=shown,
+                latency=sys.stdout is not None and sys.stdout.isatty(),
+                on_failure=on_failure,
             )
-            await run_console(
-                plan,
-                turns,
-                tap=tap,
-                idle_timeout=options.idle_timeout,
-                wait_for_answers=not person,
-                attachable=options.say is None,
-                audio=audio,
-                bus=bus,
-                links=options.links,
-                leaving=leaving,
-            )
-    except asyncio.CancelledError:
-        if not signals and not failures:
-            raise
-    for error in failures:
-        raise _unwritten(error)
-    if signal.SIGINT in signals:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _taking_signals(taken: list[int], stop: Callable[[], None]) -> Generator[None]:
-    """Have the first signal noted and `stop` called; the second leaves the process at once."""
-    loop = asyncio.get_running_loop()
-
-    def take(number: int, _frame: FrameType | None) -> None:
-        if taken:
-            os._exit(130 if number == signal.SIGINT else 1)
-        taken.append(number)
-        loop.call_soon_threadsafe(stop)
-
-    # Not the event loop's own way, which a worker that holds up the loop would hold up, too.
-    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        )
+        await run_console(
+            plan,
+            turns,
+            tap=tap,
+            idle_timeout=options.idle_timeout,
+            wait_for_answers=not person,
+            attachable=options.say is None,
+            audio=audio,
+            bus=bus,
+            links=options.links,
+            leaving=leaving,
+        )
 
 
 def _drawing(*, person: bool) -> AbstractContextManager[None]:
@@ -175,14 +123,6 @@ def _drawing(*, person: bool) -> AbstractContextManager[None]:
     from prompt_toolkit.patch_stdout import patch_stdout
 
     return patch_stdout(raw=True)
-
-
-def _unwritten(error: OSError) -> Exception:
-    if isinstance(error, BrokenPipeError):
-        return error  # no trouble: the reader has seen enough
-    return PmwError(
-        f"cannot write to stdout: {error.strerror}", mend="make room, or write elsewhere"
-    )
 
 
 async def _each(turns: tuple[str, ...]) -> AsyncIterator[str]:

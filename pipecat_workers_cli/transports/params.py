@@ -19,7 +19,7 @@ class TransportKind:
     Attributes:
         needs: A module that must be importable for it.
         package: What to install when it isn't.
-        params: `module:Class` of its parameters in Pipecat; None for our own console.
+        params: `module:Class` of its parameters in Pipecat; None for our own.
         serializer: `module:Class` of what its parameters must bring: without one,
             everything a client sends is dropped silently.
         variables: Must be set for it.
@@ -48,6 +48,7 @@ TRANSPORTS = {
         "pipecat.transports.livekit.transport:LiveKitParams",
         variables=("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"),
     ),
+    "local": TransportKind("sounddevice", "pipecat-workers-cli[local]", None),
     "moq": TransportKind(
         "moq", "pipecat-ai[moq]", "pipecat.transports.base_transport:TransportParams"
     ),

@@ -159,6 +159,7 @@ def test_the_names_offered_are_those_of_their_tables() -> None:
         ("pmw -v handoff -t console --services of", ["offline"]),
         ("pmw worker s", ["support"]),
         ("pmw worker --recipe debate a", ["advocate", "analyst"]),
+        ("pmw proxy serve a", ["assistant"]),
         ("pmw up se", ["sensor"]),
         ("pmw handoff --record ", [":files"]),
         ("pmw run ./mine", []),
