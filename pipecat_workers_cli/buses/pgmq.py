@@ -13,6 +13,7 @@ import asyncio
 import re
 import secrets
 import time
+from base64 import b64decode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -134,6 +135,10 @@ class PgmqNetwork:
             except asyncpg.UndefinedTableError:
                 await line.execute(sql.MAKE, self._inbox)
                 return []
+            except asyncpg.DataError:
+                text = sql.RECEIVE_TEXT.format(**self._tables)
+                rows = await line.fetch(text, self._given, sql.READ_AT_ONCE)
+                return [(row[0], _bytes(row[1])) for row in rows]
 
         rows = await self._wait_for(self._inbox, lambda: self._reading.run(read))
         self._given = [row[0] for row in rows]
@@ -195,7 +200,8 @@ class PgmqNetwork:
 
     async def present(self, kind: str) -> Sequence[Presence]:
         """Return who is there of a kind, by name."""
-        return [Presence(*row) for row in await self._shared(sql.PRESENT, kind)]
+        rows = await self._shared(sql.PRESENT, kind)
+        return [Presence(name, _bytes(body), age) for name, body, age in rows]
 
     async def _shared(self, statement: str, *values: Any) -> Sequence[Any]:
         """Do a statement on the channel's own queues, which are made if they aren't there."""
@@ -340,9 +346,17 @@ def _parts(offer: str) -> tuple[int, str]:
     return int(number), token
 
 
+def _bytes(text: str | None) -> bytes:
+    """Return what was put there; of what isn't ours, something that no reader takes for theirs."""
+    try:
+        return b64decode(text or "")
+    except ValueError:
+        return b""
+
+
 def _claims(rows: Sequence[Any]) -> Sequence[Claim]:
     return [
-        Claim(queue=queue, offer=f"{number}-{token}", body=body, number=count)
+        Claim(queue=queue, offer=f"{number}-{token}", body=_bytes(body), number=count)
         for number, count, queue, token, body in sorted(rows)
     ]
 

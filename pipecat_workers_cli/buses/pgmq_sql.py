@@ -112,7 +112,7 @@ SET vt = excluded.vt, enqueued_at = excluded.enqueued_at, message = excluded.mes
 TAKE_LEAVE = "DELETE FROM {presence} WHERE message->>'kind' = $1 AND message->>'name' = $2"
 
 PRESENT = """
-SELECT message->>'name', decode(message->>'body', 'base64'),
+SELECT message->>'name', message->>'body',
        extract(epoch FROM clock_timestamp() - enqueued_at)::float8
 FROM {presence}
 WHERE message->>'kind' = $1 AND vt > clock_timestamp()
@@ -143,7 +143,7 @@ UPDATE {offers} o
 SET vt = clock_timestamp() + make_interval(secs => $3), read_ct = o.read_ct + 1
 FROM free WHERE o.msg_id = free.msg_id
 RETURNING o.msg_id, o.read_ct, o.message->>'queue', o.message->>'token',
-          decode(o.message->>'body', 'base64')
+          o.message->>'body'
 """
 
 # A claim is known by how often its offer had been claimed: once another has it, none of these
@@ -183,6 +183,14 @@ DELETE FROM {offers} WHERE msg_id IN (
 RECEIVE = """
 WITH done AS (DELETE FROM {inbox} WHERE msg_id = ANY($1::bigint[]))
 SELECT msg_id, decode(message #>> '{{}}', 'base64') FROM {inbox}
+WHERE msg_id <> ALL($1::bigint[])
+ORDER BY msg_id LIMIT $2
+"""
+
+# The same where something lies that no process of ours put there: Postgres decodes all or nothing.
+RECEIVE_TEXT = """
+WITH done AS (DELETE FROM {inbox} WHERE msg_id = ANY($1::bigint[]))
+SELECT msg_id, message #>> '{{}}' FROM {inbox}
 WHERE msg_id <> ALL($1::bigint[])
 ORDER BY msg_id LIMIT $2
 """

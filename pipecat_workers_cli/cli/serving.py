@@ -123,7 +123,7 @@ async def shown_beside(
         case TrafficMode.LINES:
             showing = run_lines(tap, console=console, stop=stop)
         case TrafficMode.TABLE:
-            serving.aborting.append(restore_terminal)
+            serving.signals.aborting.append(restore_terminal)
             showing = run_table(
                 tap,
                 header=header,

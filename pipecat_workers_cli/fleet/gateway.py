@@ -115,7 +115,6 @@ class Gateway(Callerless):
         opened: Links that were opened so far.
         doorstep: Where it listens.
         answers: Answers what an orchestrator asks by a path; None for other paths.
-        lag: Seconds by which the event loop was late when it was last measured.
         failure: None: there is no engine that it could be cut off from.
         subprotocols: One of which whoever opens a link has to speak; None asks for none.
     """
@@ -147,6 +146,7 @@ class Gateway(Callerless):
             max_message_bytes: Of what is taken at once.
         """
         (planned,) = plan.workers
+        super().__init__()
         self.name = own_name()
         self.recipe = plan.loaded.recipe.name
         self.providers = plan.told()
@@ -156,7 +156,6 @@ class Gateway(Callerless):
         self.letters = Counts()
         self.gate = Gate(rules, room=self._room)
         self.opened = 0
-        self.lag = 0.0
         self.doorstep = doorstep
         self.address = doorstep.url
         self._plan = plan
@@ -239,11 +238,7 @@ class Gateway(Callerless):
         Raises:
             PmwError: The port is taken, or the worker can't be built.
         """
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LOOK_EVERY
-            await asyncio.sleep(LOOK_EVERY)
-            self.lag = loop.time() - due
+        await asyncio.Event().wait()
 
     async def drain(self, *, within: float) -> bool:
         """Take no more calls, and wait until those here are over.

@@ -35,7 +35,6 @@ from pipecat_workers_cli.wire.notice import decode_offer
 
 RENEW_EVERY = 0.7  # seconds; three may fail before a lease of three seconds is over
 LOOK_EVERY = 0.25  # seconds
-LAG_EVERY = 0.25  # seconds between measurements of the event loop's lag
 TRY_AGAIN = 0.5  # seconds after a failure
 MOVE_WITHIN = LEASE + 10.0  # seconds in which another host takes over what this one gives back
 
@@ -65,7 +64,6 @@ class WorkerHost(Callerless):
         max_calls: How many of each worker it runs at once.
         counts: What happened until now.
         held: The workers that run here, by call, worker and epoch.
-        lag: Seconds by which the event loop was late when it was last measured.
     """
 
     def __init__(self, plan: Plan, post: Post, tap: Tap, *, max_calls: int) -> None:
@@ -77,12 +75,12 @@ class WorkerHost(Callerless):
             tap: Sees the workers' buses.
             max_calls: How many of each worker to run at once.
         """
+        super().__init__()
         self.name = own_name()
         self.recipe = plan.loaded.recipe.name
         self.providers = plan.told()
         self.max_calls = max_calls
         self.counts = HostCounts()
-        self.lag = 0.0
         self._plan = plan
         self._names = tuple(worker.recipe.name for worker in plan.workers)
         self._post = post
@@ -129,7 +127,6 @@ class WorkerHost(Callerless):
                 ]
                 tasks.create_task(self._renew(), name="renew")
                 tasks.create_task(self._announce(), name="announce")
-                tasks.create_task(self._measure_lag(), name="measure lag")
         finally:
             await self._stop_all("the host stopped")
             await self._take_leave()
@@ -243,13 +240,6 @@ class WorkerHost(Callerless):
                     body = msgspec.json.encode(row)
                     await self._post.network.announce(HOST, name, body, ttl=PRESENT_FOR)
             await asyncio.sleep(ANNOUNCE_EVERY)
-
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_EVERY
-            await asyncio.sleep(LAG_EVERY)
-            self.lag = loop.time() - due
 
     def rows(self) -> list[HostRow]:
         """Return what the host says of itself now."""

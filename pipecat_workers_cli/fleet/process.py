@@ -82,6 +82,7 @@ async def run_host(
     async with hosting as host:
         running = asyncio.create_task(host.run(), name="worker host")
         running.add_done_callback(lambda _: stopping.asked.set())
+        measuring = asyncio.create_task(host.loop_lag.measure(), name="measure lag")
         try:
             async with (
                 tap.collecting(),
@@ -93,7 +94,8 @@ async def run_host(
                 cut_off = host.failure
         finally:
             running.cancel()
-            await asyncio.wait({running})
+            measuring.cancel()
+            await asyncio.wait({running, measuring})
     if not running.cancelled() and (error := running.exception()) is not None:
         raise error
     if not clean and cut_off is not None:

@@ -97,11 +97,9 @@ class StockHost(Callerless):
         recipe: The recipe's name.
         providers: Who thinks and speaks for its workers.
         max_calls: One, for that is what a channel of stock Pipecat's has.
-        lag: Seconds by which the event loop was late when it was last measured.
     """
 
     max_calls = 1
-    lag = 0.0
 
     def __init__(self, plan: Plan, channel: Channel, tap: Tap) -> None:
         """Prepare; nothing is said to anybody yet.
@@ -111,6 +109,7 @@ class StockHost(Callerless):
             channel: This process's.
             tap: Sees the workers' bus.
         """
+        super().__init__()
         self.name = own_name()
         self.recipe = plan.loaded.recipe.name
         self.providers = plan.told()

@@ -189,7 +189,7 @@ class _Run:
                     if left > 0
                     else self._late(scenario, 0.0)
                 )
-                if serving.signal is not None:  # what ended here ended by that
+                if serving.signals.first is not None:  # what ended here ended by that
                     return
                 self.outcomes.append(outcome)
                 self._watcher.ended(outcome)
@@ -210,7 +210,7 @@ class _Run:
         began = time.monotonic()
         calling = asyncio.create_task(session.run(), name=f"eval {scenario.name}")
         # Pipecat's runner in the client takes the signal once, and ends the client alone by it.
-        keeping = asyncio.create_task(serving.keep_sigint(), name="keep SIGINT")
+        keeping = asyncio.create_task(serving.signals.keep_sigint(), name="keep SIGINT")
         try:
             await asyncio.wait({calling}, timeout=within)
             if not calling.done():

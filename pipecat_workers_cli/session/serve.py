@@ -8,10 +8,7 @@ and everything else happens in the app's lifespan (`Serving.lifespan`).
 import asyncio
 import io
 import logging
-import os
 import signal
-import threading
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
@@ -20,7 +17,6 @@ from contextlib import (
     redirect_stdout,
 )
 from pathlib import Path
-from types import FrameType
 
 from fastapi import FastAPI
 from loguru import logger
@@ -52,18 +48,16 @@ from pipecat_workers_cli.session.runner import (
     set_bot,
     wants_text,
 )
+from pipecat_workers_cli.session.signals import Signals
 from pipecat_workers_cli.session.socket import open_socket
 from pipecat_workers_cli.settings import variable
+from pipecat_workers_cli.traffic.lag import LoopLag
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.params import transport_params
 
-LEAVE_WITHIN = 4.8  # seconds from a signal to the end of the process, whatever hangs
 CONNECT_WITHIN = 15.0  # seconds from an offer to its connection; Pipecat itself waits 60
 TIDY_AFTER = 0.2  # seconds after the last call, when its workers' last tasks are gone
 LISTEN_EVERY = 0.02  # seconds between looks whether the server listens yet
-LAG_EVERY = 0.25  # seconds between measurements of the event loop's lag
-LAGS = 4  # measurements; a call that begins makes one or two late, an overload all of them
-LAG_BUSY = 0.1  # seconds; five audio frames late is heard as stutter
 
 Beside = Callable[["Serving"], AbstractAsyncContextManager[None]]
 """What runs while the server does: a banner, a live table."""
@@ -78,8 +72,7 @@ class Serving:
         link: The same with the token, to be opened and never shown.
         name: What other commands call it, once it serves; None if they can't reach it.
         max_calls: Calls at once; more hear that it is busy.
-        lag: Seconds by which the event loop was late when it was last measured.
-        aborting: Called before the process leaves at once, to restore the terminal.
+        signals: What ends it from outside.
     """
 
     def __init__(
@@ -119,10 +112,7 @@ class Serving:
         self.link = f"{page}#token={options.page_token}" if options.page_token else page
         self.name: str | None = None
         self.max_calls = max_calls
-        self.lag = 0.0
-        self.aborting: list[Callable[[], None]] = []
-        self.signal: int | None = None
-        self._lags: deque[float] = deque(maxlen=LAGS)
+        self._lag = LoopLag()
         self._current = current
         self._tap = tap
         self._set_up_logs = set_up_logs
@@ -132,7 +122,7 @@ class Serving:
         self._bus = bus
         self._links = links
         self._begun = 0
-        self._on_signal: Callable[[int, FrameType | None], None] | None = None
+        self.signals = Signals(self._calls.end_all)
         self._models: asyncio.Task[None] | None = None
         self._models_of: tuple[Choice, ...] = ()
 
@@ -146,42 +136,26 @@ class Serving:
         """Who hears, thinks and speaks, and why these."""
         return self._current.latest.told()
 
+    @property
+    def lag(self) -> float:
+        """Seconds by which the event loop was late when it was last measured."""
+        return self._lag.seconds
+
     def busy(self) -> bool:
         """Say whether one more call would be too many, by count or by the loop's lag."""
-        if self.signal is not None:
+        if self.signals.first is not None:
             return True
-        stutters = len(self._lags) == LAGS and min(self._lags) > LAG_BUSY
         held = self._calls.held
-        return held >= self.max_calls or (held > 0 and stutters)
+        return held >= self.max_calls or (held > 0 and self._lag.stutters)
 
     def stop(self) -> None:
         """End the session as SIGTERM does, unless it is ending already."""
-        if self.signal is None:  # a second signal would leave at once
+        if self.signals.first is None:  # a second signal would leave at once
             signal.raise_signal(signal.SIGTERM)
 
     async def emptied(self, *, within: float) -> None:
         """Wait until no call is held, or until `within` seconds are over."""
         await self._calls.emptied(within=within)
-
-    async def keep_sigint(self) -> None:
-        """Take SIGINT back from whoever in this event loop takes it next; returns when done.
-
-        One that comes in between is not lost: it is handed to the event loop, which looks
-        for what to do with it no sooner than all that is ready has run, this among it.
-        """
-        if (ours := self._on_signal) is None:
-            return
-        loop = asyncio.get_running_loop()
-        taken = False
-        while not taken:
-            await asyncio.sleep(0)
-            taken = signal.getsignal(signal.SIGINT) is not ours
-        loop.add_signal_handler(signal.SIGINT, ours, signal.SIGINT, None)
-        for _ in range(2):  # turns of the loop, for one that is on its way
-            await asyncio.sleep(0)
-        # Not the loop's to handle for longer: output that is stuck would keep it from that.
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, ours)
 
     async def bot(self, runner_args: RunnerArguments) -> None:
         """Hold one call; Pipecat's runner runs this for each caller."""
@@ -254,10 +228,10 @@ class Serving:
         logging.getLogger("uvicorn.access").disabled = True
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         self._set_up_logs()
-        self._take_signals()
+        self.signals.take()
         stopping = asyncio.Event()
         shown = asyncio.create_task(self._show(beside, stopping), name="show")
-        lag = asyncio.create_task(self._measure_lag(), name="measure lag")
+        lag = asyncio.create_task(self._lag.measure(), name="measure lag")
         self._load_models(self._current.latest)
         try:
             async with (
@@ -313,46 +287,6 @@ class Serving:
         await load_models(choices)
         if not self._calls.open_ones:  # or what is theirs would be kept for good, too
             keep_loaded_models()
-
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_EVERY
-            await asyncio.sleep(LAG_EVERY)
-            self.lag = loop.time() - due
-            self._lags.append(self.lag)
-
-    def _take_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        stopping: list[asyncio.Task[None]] = []
-
-        async def stop(number: int, frame: FrameType | None) -> None:
-            await self._calls.end_all()
-            handler = kept[signal.Signals(number)]
-            if callable(handler):
-                handler(number, frame)
-
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            if self.signal is not None:
-                self._leave_at_once(number)
-            self.signal = number
-            # A terminal that takes no more output holds up every way out but this one.
-            late = threading.Timer(LEAVE_WITHIN, self._leave_at_once, (number,))
-            late.daemon = True
-            late.start()
-            loop.call_soon_threadsafe(
-                lambda: stopping.append(loop.create_task(stop(number, frame), name="stop"))
-            )
-
-        self._on_signal = on_signal
-        for number in kept:
-            signal.signal(number, on_signal)
-
-    def _leave_at_once(self, number: int) -> None:
-        for restore in self.aborting:
-            restore()
-        os._exit(130 if number == signal.SIGINT else 1)
 
 
 def _tell_failure(loading: "asyncio.Task[None]") -> None:
@@ -413,9 +347,9 @@ def serve(serving: Serving, *, beside: Beside) -> None:
     except SystemExit as stop:
         if failures:
             raise failures[0] from None
-        if stop.code not in (0, None) and serving.signal is None:
+        if stop.code not in (0, None) and serving.signals.first is None:
             raise PmwError(
                 f"the web server did not start on port {options.port}", mend="see why with -v"
             ) from None
-    if serving.signal == signal.SIGINT:
+    if serving.signals.first == signal.SIGINT:
         raise KeyboardInterrupt

@@ -90,6 +90,16 @@ class PostgresServer:
         queues = {row[0] for row in self.ask("SELECT queue_name FROM pgmq.meta")}
         return {queue for queue in queues if queue.startswith(prefix)}
 
+    def inboxes(self, channel: str) -> list[str]:
+        return sorted(q for q in self.stored(channel) if q.startswith(Names.of(channel).inboxes))
+
+    def put(self, inbox: str, parcel: bytes) -> None:
+        self.ask("SELECT pgmq.send(%s, to_jsonb(encode(%s, 'base64')))", inbox, parcel)
+
+    def offered(self, channel: str) -> int:
+        ((count,),) = self.ask(f"SELECT count(*) FROM pgmq.q_{Names.of(channel).offers}")
+        return count
+
     def offer_extension(self, folder: Path, sql: str) -> None:
         """Let `CREATE EXTENSION pgmq` run a file of this text, as version 1.5.1."""
         extensions = folder / "extension"
@@ -100,9 +110,9 @@ class PostgresServer:
         self.ask(f"ALTER SYSTEM SET extension_control_path = '{folder}'")
         self.ask("SELECT pg_reload_conf()")
 
-    def ask(self, statement: str, *, database: str = DATABASE) -> list[tuple[Any, ...]]:
+    def ask(self, statement: str, *values: Any, database: str = DATABASE) -> list[tuple[Any, ...]]:
         """Do one statement as the superuser, over a connection that nothing of ours uses."""
         where = make_conninfo(self._cluster.get_uri(database=database), connect_timeout=5)
         with psycopg.connect(where, autocommit=True) as connection:
-            cursor = connection.execute(statement)
+            cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []

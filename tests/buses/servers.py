@@ -40,6 +40,15 @@ class Server(Protocol):
     def stored(self, channel: str) -> set[str]:
         """The names of all that is kept there for a channel: keys, queues, rows."""
 
+    def inboxes(self, channel: str) -> list[str]:
+        """The names of the inboxes that are there."""
+
+    def put(self, inbox: str, parcel: bytes) -> None:
+        """Put something into an inbox, as whoever may write there can."""
+
+    def offered(self, channel: str) -> int:
+        """How many offers are there, claimed or not."""
+
 
 class RedisServer:
     """A Valkey that writes down what it is told."""
@@ -90,6 +99,17 @@ class RedisServer:
     def stored(self, channel: str) -> set[str]:
         with self.client() as client:
             return {key.decode() for key in client.keys(f"pmw:{channel}:*")}
+
+    def inboxes(self, channel: str) -> list[str]:
+        return sorted(key for key in self.stored(channel) if ":in:" in key)
+
+    def put(self, inbox: str, parcel: bytes) -> None:
+        with self.client() as client:
+            client.xadd(inbox, {"p": parcel})
+
+    def offered(self, channel: str) -> int:
+        with self.client() as client:
+            return sum(client.xlen(key) for key in self.stored(channel) if ":offers:" in key)
 
     def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url)

@@ -259,6 +259,24 @@ async def test_a_primary_that_became_a_replica_counts_as_down(server, admin, fre
             await network.receive()
 
 
+# --- what it costs
+
+
+async def test_one_request_sends_to_all_however_many_are_dead(server, admin, channel):
+    dead = {f"{number:016x}": b"x" for number in range(50)}
+    async with server.open_network(channel) as one, server.open_network(channel) as other:
+
+        def requests() -> int:
+            return admin.info("stats")["total_reads_processed"]
+
+        await one.send({other.address: b"x"})  # it has connected
+        before = requests()
+        assert set(await one.send({other.address: b"x", **dead})) == set(dead)
+        assert requests() == before + 2  # this look is one
+        assert await other.receive() == [b"x", b"x"]
+    assert not server.stored(channel)
+
+
 # --- keys
 
 
