@@ -415,7 +415,8 @@ def _require_ours(connection: ClientConnection, way: Way) -> None:
     """
     headers = connection.response.headers if connection.response else Headers()
     if connection.subprotocol != SUBPROTOCOL:
-        raise LinkRefused(f"{way.shown} is a WebSocket, but no proxy of pmw's", mend=way.mend)
+        mend = f"{way.mend}; or --wire stock, if it is stock Pipecat's"
+        raise LinkRefused(f"{way.shown} is a WebSocket, but no proxy of pmw's", mend=mend)
     served = single(headers, WORKER)
     if served != way.worker:
         what = f"{way.shown} serves {served[:40] if served.isprintable() else '?'}"

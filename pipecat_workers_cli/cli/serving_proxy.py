@@ -112,6 +112,9 @@ async def _introduced(
         f"{gateway.worker} of {gateway.recipe} {plan.loaded.hash} at {gateway.doorstep.url}"
         f"  {ending}\n{plan.told()}"
     )
+    if options.wire is Wire.STOCK:
+        main = plan.loaded.recipe.main.name
+        terminal.say(f"for stock WebSocketProxyClients; their local_worker_name has to be {main}")
     if not options.tokens and not is_loopback(options.host):
         terminal.say("no token is asked for: whoever reaches this port may talk to the worker")
     elif options.tokens and options.tls_cert is None and not is_loopback(options.host):

@@ -166,7 +166,8 @@ async def _run_bar(
         redirect_stdout=to_screen,
     )
     with live, open_keys(lambda key: keys.get(key, _nothing)()):
-        tap.subscribe(TurnPrinter(options.output, latency=to_screen, on_failure=on_failure))
+        if not to_screen or options.traffic is not TrafficMode.LINES:  # which tell it, too
+            tap.subscribe(TurnPrinter(options.output, latency=to_screen, on_failure=on_failure))
         while not stop.is_set():
             # In a thread, because a terminal may be slower than the call can wait.
             await asyncio.to_thread(live.update, render_bar(voice), refresh=True)
