@@ -167,13 +167,17 @@ class StockLink(Link):
         if isinstance(data, str):
             return [NO_PARCEL]
         try:
-            head = self.codec.look(data)
+            stays = self._keeps(data, self.codec.look(data))
         except Refused:
-            return [self._letter(data)]  # to be refused by whoever reads it, who says why
-        return [] if self._keeps(data, head) else [self._letter(data)]
+            stays = False  # to be refused by whoever reads it, who says why
+        return [] if stays else [self._letter(data)]
 
     def _keeps(self, data: bytes, head: Head) -> bool:
-        """Tell whether a message goes no further than here."""
+        """Tell whether a message goes no further than here.
+
+        Raises:
+            Refused: It can't be read.
+        """
         raise NotImplementedError
 
     def _last(self) -> bytes | None:

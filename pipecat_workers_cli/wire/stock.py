@@ -209,9 +209,15 @@ class StockCodec:
         Args:
             data: A message that `look` had nothing against.
             source: Who hands it on.
+
+        Raises:
+            Refused: What `look` left out is no JSON.
         """
-        typed = _read_typed(data)
-        fields = _read_parts(typed.data)
+        try:
+            typed = _read_typed(data)
+            fields = _read_parts(typed.data)
+        except WRONG:
+            raise Refused("it is no message of stock Pipecat's") from None
         fields["source"] = msgspec.Raw(_encode(source))
         return _encode({TYPE: typed.type, DATA: fields})
 

@@ -118,6 +118,7 @@ class End:
         self.post._takers[CALL, WORKER] = self._take
         if isinstance(self._link, StockWorkersLink):
             self._link._ready.set()
+            self._link._is_active = True
         if self._link.codec is not None:
             await self._link.greet(OFFER)
             await self._link.receive()  # what it tells of itself
@@ -210,9 +211,10 @@ def stock_made() -> some.SearchStrategy[bytes]:
     names = [json.loads(one)["__type__"] for one in seeds("stock-caller")]
     fields = some.dictionaries(keys, values | typed, max_size=6)
     inside = some.builds(
-        lambda given, source: {"id": 1, "source": source, **given},
+        lambda given, source, target: {"id": 1, "source": source, "target": target, **given},
         fields,
         some.sampled_from([MAIN, WORKER]),
+        some.sampled_from([None, MAIN, WORKER]),
     )
     frames = [
         json.loads(one)["__data__"]["frame"]["__type__"]

@@ -338,3 +338,14 @@ def test_values_that_no_field_has_by_default_survive_a_round_trip_through_stock(
 def test_a_direction_is_an_enum_by_name():
     frame = carried(frames.LLMTextFrame("Hi"), direction=FrameDirection.UPSTREAM)
     assert StockCodec().decode(STOCK.serialize(frame)).direction is FrameDirection.UPSTREAM
+
+
+def test_what_is_no_text_where_nobody_looked_is_refused_when_it_is_handed_on():
+    data = (
+        b'{"__type__":"pipecat.bus.messages.BusFrameMessage","__data__":'
+        b'{"source":"a","frame":{"__type__":"x.Y","__data__":{}},"\x93":1}}'
+    )
+    codec = StockCodec()
+    assert codec.look(data).hands_on
+    with pytest.raises(Refused):
+        codec.sent_back(data, "greeter")
