@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -38,7 +39,9 @@ from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import LinkOptions, Wire
 from pipecat_workers_cli.wire.limits import MESSAGE_BYTES
 from pipecat_workers_cli.wire.notice import Offer, encode_notice
-from pipecat_workers_cli.wire.stock import StockCodec
+
+if TYPE_CHECKING:  # it brings Pipecat, which `pmw doctor` does without
+    from pipecat_workers_cli.wire.stock import StockCodec
 
 VERSION = 1  # of all that is said over a link; another is refused before anything is
 SUBPROTOCOL = Subprotocol(f"pmw.{VERSION}")
@@ -133,7 +136,7 @@ class Link:
         self._pace = Pace(BYTES_PER_SECOND, burst=BYTES_PER_SECOND)
 
     @property
-    def codec(self) -> StockCodec | None:
+    def codec(self) -> "StockCodec | None":
         """What writes and reads the messages that cross; None is the bus's own."""
         return None
 

@@ -158,9 +158,8 @@ def silent_after(recording: Recording, turn: tuple[int, int]) -> float:
     return (last - began) / RATE
 
 
-@pytest.mark.parametrize(
-    "engine", ["redis", pytest.param("pgmq", marks=pytest.mark.long)], indirect=True
-)
+@pytest.mark.long  # a minute an engine; in words test_eval_over_hosts holds the same
+@pytest.mark.parametrize("engine", ["redis", "pgmq"], indirect=True)
 async def test_agents_in_processes_of_their_own_are_heard_as_if_they_were_here(
     fleet: Fleet, serve_all_along, browser
 ):

@@ -7,7 +7,9 @@ from tests.e2e.fleet import Fleet
 pytestmark = pytest.mark.timeout(90)
 
 
-@pytest.mark.parametrize("engine", ["redis", "pgmq"], indirect=True)
+@pytest.mark.parametrize(
+    "engine", ["redis", pytest.param("pgmq", marks=pytest.mark.long)], indirect=True
+)
 def test_a_handoff_whose_parts_are_three_processes_holds_what_its_scenario_asks(fleet: Fleet):
     hosts = fleet.hosting("greeter", "support")
     evaluation = fleet.run("eval", "handoff")

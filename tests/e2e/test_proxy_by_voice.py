@@ -12,6 +12,7 @@ pytestmark = [
     pytest.mark.speech,
     pytest.mark.slow,
     pytest.mark.aloud,
+    pytest.mark.long,  # a minute; test_proxy.py holds the same in words
     pytest.mark.flaky(reruns=1),  # a small model mishears now and then
 ]
 
