@@ -45,6 +45,7 @@ def hold(
     with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record) as recorder:
         # A thread, since what must be left behind may hold the loop.
         patience = threading.Timer(PATIENCE, _abandon)
+        patience.name = "patience"
         patience.daemon = True
         try:
             asyncio.run(begin(patience.start))
