@@ -8,6 +8,7 @@ server closes as if all were well.
 
 import asyncio
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -101,7 +102,7 @@ class StockWorkersDoor(WorkersDoor):
                 return answers and message.target == self._main
 
 
-class StockLink(Link):
+class StockLink(Link, ABC):
     """An open WebSocket to a stock proxy worker, as what carries a post's letters."""
 
     alive_every = PING_EVERY
@@ -172,13 +173,13 @@ class StockLink(Link):
             stays = False  # to be refused by whoever reads it, who says why
         return [] if stays else [self._letter(data)]
 
+    @abstractmethod
     def _keeps(self, data: bytes, head: Head) -> bool:
         """Tell whether a message goes no further than here.
 
         Raises:
             Refused: It can't be read.
         """
-        raise NotImplementedError
 
     def _last(self) -> bytes | None:
         """Return what remains to be said once the other end is gone; None if nothing does."""

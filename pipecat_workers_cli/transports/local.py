@@ -8,21 +8,18 @@ import numpy as np
 import soxr
 from pipecat.audio.utils import is_silence
 from pipecat.frames.frames import (
-    CancelFrame,
     EndFrame,
     Frame,
     InputAudioRawFrame,
     InterruptionFrame,
     OutputAudioRawFrame,
-    StartFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.transports.base_input import BaseInputTransport
-from pipecat.transports.base_output import BaseOutputTransport
-from pipecat.transports.base_transport import BaseTransport, TransportParams
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_transport import TransportParams
 
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.transports.devices import RATE, Line
+from pipecat_workers_cli.transports.sound import SoundInput, SoundOutput, SoundTransport
 from pipecat_workers_cli.transports.streams import Loudspeaker, Microphone
 
 TAIL = 0.3  # seconds for which a room still sounds after the last word
@@ -30,7 +27,7 @@ LOOK_EVERY = 0.25  # seconds between looks whether the devices are still there
 PLAYED_WITHIN = 2.0  # seconds for the last words, when a call ends
 
 
-class LocalTransport(BaseTransport):
+class LocalTransport(SoundTransport):
     """Carries what a microphone hears and plays what the bot says.
 
     In half duplex the microphone is closed while the bot is heard, since it would hear it,
@@ -71,8 +68,6 @@ class LocalTransport(BaseTransport):
         )
         self._input = _Input(params, self, microphone, self._client_connected)
         self._output = _Output(params, loudspeaker)
-        self._register_event_handler("on_client_connected")
-        self._register_event_handler("on_client_disconnected", sync=True)
 
     @property
     def level(self) -> float:
@@ -90,18 +85,6 @@ class LocalTransport(BaseTransport):
         """Whether what the microphone brings goes into the call."""
         return not self.muted and not self.bot_sounds
 
-    def input(self) -> FrameProcessor:
-        """Return the processor that the caller's speech enters by."""
-        return self._input
-
-    def output(self) -> FrameProcessor:
-        """Return the processor that plays what the bot says."""
-        return self._output
-
-    async def hang_up(self) -> None:
-        """Leave the call as a client that goes away does."""
-        await self._call_event_handler("on_client_disconnected", None)
-
     async def watch(self) -> None:
         """Look after the devices until one is gone, and say so."""
         while True:
@@ -115,9 +98,6 @@ class LocalTransport(BaseTransport):
                     self.gone.set()
                     return
             await asyncio.sleep(LOOK_EVERY)
-
-    async def _client_connected(self) -> None:
-        await self._call_event_handler("on_client_connected", None)
 
 
 @asynccontextmanager
@@ -143,7 +123,7 @@ async def open_local(heard: Line, played: Line, *, full: bool) -> AsyncGenerator
             watching.cancel()
 
 
-class _Input(BaseInputTransport):
+class _Input(SoundInput):
     """Sends what the microphone brings, or silence, as it comes."""
 
     def __init__(
@@ -153,25 +133,9 @@ class _Input(BaseInputTransport):
         microphone: Microphone,
         ready: Callable[[], Awaitable[None]],
     ) -> None:
-        super().__init__(params)
+        super().__init__(params, ready)
         self._transport = transport
         self._microphone = microphone
-        self._ready = ready
-        self._listening: asyncio.Task[None] | None = None
-
-    async def start(self, frame: StartFrame) -> None:
-        await super().start(frame)
-        await self.set_transport_ready(frame)
-        self._listening = self.create_task(self._listen(), "microphone")
-        await self._ready()
-
-    async def stop(self, frame: EndFrame) -> None:
-        await self._switch_off()
-        await super().stop(frame)
-
-    async def cancel(self, frame: CancelFrame) -> None:
-        await self._switch_off()
-        await super().cancel(frame)
 
     async def _listen(self) -> None:
         rate = self._microphone.line.rate
@@ -185,22 +149,13 @@ class _Input(BaseInputTransport):
                 if heard:
                     await self.push_audio_frame(InputAudioRawFrame(heard, RATE, 1))
 
-    async def _switch_off(self) -> None:
-        if self._listening is not None:
-            await self.cancel_task(self._listening)
-            self._listening = None
 
-
-class _Output(BaseOutputTransport):
+class _Output(SoundOutput):
     """Plays at the device's pace."""
 
     def __init__(self, params: TransportParams, loudspeaker: Loudspeaker) -> None:
         super().__init__(params)
         self._loudspeaker = loudspeaker
-
-    async def start(self, frame: StartFrame) -> None:
-        await super().start(frame)
-        await self.set_transport_ready(frame)
 
     async def stop(self, frame: EndFrame) -> None:
         await super().stop(frame)

@@ -4,17 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import numpy as np
-from pipecat.frames.frames import (
-    CancelFrame,
-    EndFrame,
-    InputAudioRawFrame,
-    OutputAudioRawFrame,
-    StartFrame,
-)
-from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.transports.base_input import BaseInputTransport
-from pipecat.transports.base_output import BaseOutputTransport
-from pipecat.transports.base_transport import BaseTransport, TransportParams
+from pipecat.frames.frames import InputAudioRawFrame, OutputAudioRawFrame
+from pipecat.transports.base_transport import TransportParams
+
+from pipecat_workers_cli.transports.sound import SoundInput, SoundOutput, SoundTransport
 
 RATE = 16_000  # Hz; what the VAD and the offline STT are trained on
 TICK = 0.02  # seconds of sound in one frame, as a browser sends it
@@ -27,7 +20,7 @@ Speak = Callable[[str], Awaitable[bytes]]
 """Makes speech of a text, 16-bit mono at `RATE`; empty if it has no sound."""
 
 
-class SpokenTransport(BaseTransport):
+class SpokenTransport(SoundTransport):
     """Carries speech as a caller's audio would come, in real time, with silence between.
 
     Event handlers available:
@@ -50,18 +43,8 @@ class SpokenTransport(BaseTransport):
             audio_out_end_silence_secs=0,
         )
         self._speak = speak
-        self._input = _Microphone(params, self._client_connected)
+        self._input = self._microphone = _Microphone(params, self._client_connected)
         self._output = _Speaker(params)
-        self._register_event_handler("on_client_connected")
-        self._register_event_handler("on_client_disconnected", sync=True)
-
-    def input(self) -> FrameProcessor:
-        """Return the processor that the caller's speech enters by."""
-        return self._input
-
-    def output(self) -> FrameProcessor:
-        """Return the processor that plays what the bot says."""
-        return self._output
 
     async def send_turn(self, text: str) -> None:
         """Say `text` as the caller; returns when its last sound has been sent.
@@ -71,14 +54,7 @@ class SpokenTransport(BaseTransport):
         """
         speech = in_one_breath(await self._speak(text))
         if speech:
-            await self._input.say(speech)
-
-    async def hang_up(self) -> None:
-        """Leave the call as a client that goes away does."""
-        await self._call_event_handler("on_client_disconnected", None)
-
-    async def _client_connected(self) -> None:
-        await self._call_event_handler("on_client_connected", None)
+            await self._microphone.say(speech)
 
 
 def in_one_breath(speech: bytes) -> bytes:
@@ -91,36 +67,20 @@ def in_one_breath(speech: bytes) -> bytes:
     return blocks[[block for block in dict.fromkeys(kept) if block <= last]].tobytes()
 
 
-class _Microphone(BaseInputTransport):
+class _Microphone(SoundInput):
     """Sends what is to be said, or silence, at the pace of a microphone."""
 
     def __init__(self, params: TransportParams, ready: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(params)
-        self._ready = ready
+        super().__init__(params, ready)
         self._unsaid = bytearray()
         self._said = asyncio.Event()
-        self._listening: asyncio.Task[None] | None = None
-
-    async def start(self, frame: StartFrame) -> None:
-        await super().start(frame)
-        await self.set_transport_ready(frame)
-        self._listening = self.create_task(self._send_all(), "microphone")
-        await self._ready()
-
-    async def stop(self, frame: EndFrame) -> None:
-        await self._switch_off()
-        await super().stop(frame)
-
-    async def cancel(self, frame: CancelFrame) -> None:
-        await self._switch_off()
-        await super().cancel(frame)
 
     async def say(self, speech: bytes) -> None:
         self._unsaid.extend(speech)
         self._said.clear()
         await self._said.wait()
 
-    async def _send_all(self) -> None:
+    async def _listen(self) -> None:
         size = round(RATE * TICK) * 2
         loop = asyncio.get_running_loop()
         due = loop.time()
@@ -138,21 +98,15 @@ class _Microphone(BaseInputTransport):
 
     async def _switch_off(self) -> None:
         self._said.set()  # whoever waits for it would wait for ever
-        if self._listening is not None:
-            await self.cancel_task(self._listening)
-            self._listening = None
+        await super()._switch_off()
 
 
-class _Speaker(BaseOutputTransport):
+class _Speaker(SoundOutput):
     """Takes as long for a sound as it lasts."""
 
     def __init__(self, params: TransportParams) -> None:
         super().__init__(params)
         self._free_at = 0.0
-
-    async def start(self, frame: StartFrame) -> None:
-        await super().start(frame)
-        await self.set_transport_ready(frame)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         now = asyncio.get_running_loop().time()

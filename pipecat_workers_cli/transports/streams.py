@@ -8,6 +8,7 @@ of one. A side that falls behind loses the oldest sound.
 import asyncio
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ GONE_AFTER = 2.0  # seconds without a call from PortAudio after which a device c
 CLOSE_WITHIN = 1.0  # seconds; a device that is gone may not let itself be closed
 
 
-class _Stream:
+class _Stream(ABC):
     """What both have in common: PortAudio's stream, and whether it still calls."""
 
     def __init__(self, line: Line) -> None:
@@ -85,8 +86,9 @@ class _Stream:
         self._called_at = time.monotonic()
         self._exchange(data, frames)
 
+    @abstractmethod
     def _exchange(self, data: Any, frames: int) -> None:
-        raise NotImplementedError
+        """Take what was heard, or give what is to be played; in PortAudio's thread."""
 
     def _wake(self, event: asyncio.Event) -> None:
         try:
