@@ -2,8 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
+
+from pipecat.transports.base_transport import BaseTransport
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder
@@ -65,22 +67,17 @@ async def run_console(
     if audio is not None:
         await load_models((*plan.choices(), CALLER))
     transport = ConsoleTransport() if audio is None else SpokenTransport(caller_says)
-    host = Sole(plan)
-    async with (
-        tap.collecting(),
-        open_socket(host, tap) if attachable else nullcontext(),
-        connected(bus, tap, lambda: host.lag, plan=plan, links=links) as distribution,
-        open_call(
-            plan,
-            transport,
-            tap=tap,
-            idle_timeout=idle_timeout,
-            has_client=False,
-            audio=audio,
-            distribution=distribution,
-        ) as call,
-    ):
-        host.call = call
+    opened = open_sole_call(
+        plan,
+        transport,
+        tap=tap,
+        idle_timeout=idle_timeout,
+        attachable=attachable,
+        audio=audio,
+        bus=bus,
+        links=links,
+    )
+    async with opened as call:
         try:
             if plan.loaded.recipe.main.opening:
                 call.log.expect_opening()
@@ -127,6 +124,52 @@ class Sole:
             PmwError: It isn't there yet, or another one was meant.
         """
         return choose([self.call] if self.call else [], call)
+
+
+@asynccontextmanager
+async def open_sole_call(
+    plan: Plan,
+    transport: BaseTransport,
+    *,
+    tap: Tap,
+    idle_timeout: float,
+    attachable: bool,
+    audio: AudioRecorder | None,
+    bus: SharedBus | None,
+    links: LinkOptions,
+) -> AsyncGenerator[Call]:
+    """Hold the only call of a session while the block lasts.
+
+    Args:
+        plan: The recipe with its providers, checked.
+        transport: The caller's.
+        tap: Is told what happens in the call.
+        idle_timeout: Seconds in which nobody says anything before the call ends.
+        attachable: Whether the session has a name by which other commands reach it.
+        audio: Records the call.
+        bus: Where the workers are that don't run here; None runs all of them.
+        links: How those are reached that have an `at`.
+
+    Raises:
+        PmwError: The bus can't be reached, or a worker can't be built.
+    """
+    host = Sole(plan)
+    async with (
+        tap.collecting(),
+        open_socket(host, tap) if attachable else nullcontext(),
+        connected(bus, tap, lambda: host.lag, plan=plan, links=links) as distribution,
+        open_call(
+            plan,
+            transport,
+            tap=tap,
+            idle_timeout=idle_timeout,
+            has_client=False,
+            audio=audio,
+            distribution=distribution,
+        ) as call,
+    ):
+        host.call = call
+        yield call
 
 
 async def _speak(call: Call, transport: SpokenTransport, text: str) -> None:

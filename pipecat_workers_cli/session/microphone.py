@@ -7,12 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder
 from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.call.run import Call, open_call
+from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.options import Duplex, LinkOptions
 from pipecat_workers_cli.services.offline import load_models
-from pipecat_workers_cli.session.bus_watchers import connected
-from pipecat_workers_cli.session.console import Sole
-from pipecat_workers_cli.session.socket import open_socket
+from pipecat_workers_cli.session.console import open_sole_call
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.devices import Line
 from pipecat_workers_cli.transports.local import LocalTransport, open_local
@@ -81,23 +79,19 @@ async def run_local(
         PmwError: A device can't be opened, or vanishes in mid-call.
     """
     await load_models(plan.choices())
-    host = Sole(plan)
     async with (
-        tap.collecting(),
-        open_socket(host, tap),
-        connected(bus, tap, lambda: host.lag, plan=plan, links=links) as distribution,
         open_local(*lines, full=duplex is Duplex.FULL) as transport,
-        open_call(
+        open_sole_call(
             plan,
             transport,
             tap=tap,
             idle_timeout=idle_timeout,
-            has_client=False,
+            attachable=True,
             audio=audio,
-            distribution=distribution,
+            bus=bus,
+            links=links,
         ) as call,
     ):
-        host.call = call
         try:
             async with beside(Voice(transport, call)):
                 over = {asyncio.create_task(one.wait()) for one in (call.ended, transport.gone)}
