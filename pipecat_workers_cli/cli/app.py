@@ -19,6 +19,7 @@ from pipecat_workers_cli.cli.arguments import (
     LogLevel,
     Quiet,
     Verbose,
+    log_options,
 )
 from pipecat_workers_cli.cli.bus import bus_app
 from pipecat_workers_cli.cli.completions import completions
@@ -124,14 +125,7 @@ def everywhere(
             f"'{terminal.runner_args[0]}'",
             mend=f"leave it out; {' and '.join(HAND_ON)} hand it to Pipecat's runner",
         )
-    terminal.adopt(
-        quiet=quiet,
-        verbose=verbose,
-        log_level=log_level,
-        log_file=log_file,
-        log_format=log_format,
-    )
-    terminal.env_file = env_file
+    log_options(context, quiet, verbose, log_level, log_file, log_format, env_file)
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "pmw") -> None:

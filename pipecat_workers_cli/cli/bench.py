@@ -49,12 +49,11 @@ def bench(
     """Measure a shared bus from here, beside its engine alone: latency, throughput, claims."""
     import asyncio
 
-    from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    terminal.set_up_logs()
     seconds = read_span(span)
     if seconds is not None and count is not None:
         raise ConfigurationError("--for and --count both say when it is enough", mend="use one")

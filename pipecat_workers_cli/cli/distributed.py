@@ -8,14 +8,15 @@ from pipecat_workers_cli.cli.arguments import (
     Bus,
     Channel,
     DatabaseUrl,
+    DrainTimeout,
     Llm,
     RedisUrl,
     ServicesOption,
     Sets,
     Tts,
-    takes_call_options_but,
     takes_log_options,
 )
+from pipecat_workers_cli.cli.call_arguments import takes_call_options_but
 from pipecat_workers_cli.cli.complete import complete_recipe, complete_worker
 from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
@@ -50,15 +51,7 @@ def worker(
             show_default="what the slowest service bears",
         ),
     ] = None,
-    drain_timeout: Annotated[
-        float,
-        typer.Option(
-            "--drain-timeout",
-            min=0,
-            metavar="S",
-            help="How long calls may go on here after SIGTERM.",
-        ),
-    ] = 60.0,
+    drain_timeout: DrainTimeout = 60.0,
     health_port: Annotated[
         int | None,
         typer.Option(
@@ -79,13 +72,12 @@ def worker(
     sets: Sets = None,
 ) -> None:
     """Host workers for calls whose main workers run elsewhere."""
-    from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
     from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    terminal.set_up_logs()
     with Progress(terminal, "loading Pipecat"):
         set_up_tracing()
         from pipecat_workers_cli.cli.hosting import host_workers
@@ -119,12 +111,11 @@ def up(
     ] = False,
 ) -> None:
     """Run a recipe as on many machines: each worker in a process, over a bus of its own."""
-    from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    terminal.set_up_logs()
     from pipecat_workers_cli.cli.up import bring_up
 
     engine = "pgmq" if postgres else "redis"

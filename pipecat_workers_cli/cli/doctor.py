@@ -24,7 +24,7 @@ from pipecat_workers_cli.cli.arguments import (
     takes_log_options,
 )
 from pipecat_workers_cli.cli.progress import Progress
-from pipecat_workers_cli.cli.proxy import REMOTE_URL, TOKEN
+from pipecat_workers_cli.cli.proxy import REMOTE_URL, TOKEN, known_token
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import BusOptions, LinkOptions, Output, ServiceOptions
 
@@ -64,7 +64,7 @@ def doctor(
             "--remote-url",
             metavar="URL",
             help="Where pmw proxy serve is: ws:// or wss://.",
-            show_default="of proxy ws://localhost:8765/ws",
+            show_default=f"of proxy {REMOTE_URL}",
         ),
     ] = None,
     token: Annotated[
@@ -90,26 +90,26 @@ def doctor(
     """
     import asyncio
 
-    from pipecat_workers_cli.logs import set_up_logs
-    from pipecat_workers_cli.settings import load_env, variable
+    from pipecat_workers_cli.settings import load_env
 
     terminal = Terminal.of(context)
     env_file = load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    terminal.set_up_logs()
     with Progress(terminal, "looking around") as progress:
         from pipecat_workers_cli.buses.link import Way
         from pipecat_workers_cli.session.health import examine
         from pipecat_workers_cli.session.needs import Asked
 
         url = remote_url or (REMOTE_URL if "proxy" in (commands or ()) else None)
-        known = token or ((variable(TOKEN) or "").split() or [None])[0]
         asked = Asked(
             services=ServiceOptions(profile=services, llm=llm, stt=stt, tts=tts),
             transport=transport,
             host=host,
             port=port,
             bus=BusOptions(bus, redis_url, database_url, channel),
-            remote=Way("assistant", url, known, LinkOptions(ca_file=ca_file)) if url else None,
+            remote=Way("assistant", url, known_token(token), LinkOptions(ca_file=ca_file))
+            if url
+            else None,
             online=online,
             speech=not no_speech,
             env_file=env_file,

@@ -73,14 +73,13 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Hold a recipe to scenarios, offline unless told otherwise; exit 1 if one fails."""
-    from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
     from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     terminal = Terminal.of(context)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing has passed yet
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    terminal.set_up_logs()
     set_up_tracing()
     if junit is not None:
         from pipecat_workers_cli.cli.outcomes import require_writable
@@ -112,9 +111,7 @@ def evaluate(
             timeout=timeout,
             watcher=report,
             bus=shared,
-            set_up_logs=lambda: set_up_logs(
-                terminal.log_level, terminal.log_file, terminal.log_format
-            ),
+            set_up_logs=terminal.set_up_logs,
         )
     if junit is not None:
         from pipecat_workers_cli.cli.outcomes import write_junit

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from pipecat_workers_cli.cli.arguments import WireOption, takes_call_options
+from pipecat_workers_cli.cli.arguments import WireOption
+from pipecat_workers_cli.cli.call_arguments import takes_call_options
 from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
@@ -193,7 +194,6 @@ def with_sets(options: CallOptions, sets: Mapping[str, object]) -> CallOptions:
 def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     """Load, check, and hand over to a session: one call at the console, or a server."""
     from pipecat_workers_cli.cli.detach import detach, is_detached
-    from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
     from pipecat_workers_cli.tracing.setup import set_up_tracing
 
@@ -207,7 +207,7 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until a session takes it over
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    terminal.set_up_logs()
     set_up_tracing()
     lines = None
     if options.serve.transport == "local":  # looked for first: all else takes seconds

@@ -7,14 +7,15 @@ from typing import Annotated, Optional
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
+    DrainTimeout,
     Llm,
     ServicesOption,
     Sets,
     Tts,
     WireOption,
-    takes_call_options_but,
     takes_log_options,
 )
+from pipecat_workers_cli.cli.call_arguments import takes_call_options_but
 from pipecat_workers_cli.cli.complete import complete_recipe, complete_worker
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
@@ -103,15 +104,7 @@ def serve(
             help="Closes a link over which nothing is said.",
         ),
     ] = 300.0,
-    drain_timeout: Annotated[
-        float,
-        typer.Option(
-            "--drain-timeout",
-            min=0,
-            metavar="S",
-            help="How long calls may go on here after SIGTERM.",
-        ),
-    ] = 60.0,
+    drain_timeout: DrainTimeout = 60.0,
     wire: WireOption = Wire.PMW,
     services: ServicesOption = None,
     llm: Llm = None,
@@ -119,13 +112,12 @@ def serve(
     sets: Sets = None,
 ) -> None:
     """Serve a worker at ws://HOST:PORT/ws, a fresh one for each caller that connects."""
-    from pipecat_workers_cli.logs import set_up_logs
-    from pipecat_workers_cli.settings import load_env, variable
+    from pipecat_workers_cli.settings import load_env
     from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    terminal.set_up_logs()
     set_up_tracing()
     from pipecat_workers_cli.cli.serving_proxy import serve_proxied
 
@@ -135,7 +127,7 @@ def serve(
         sets=tuple(sets or ()),
         host=host,
         port=port,
-        tokens=tuple(token or (variable(TOKEN) or "").split()),
+        tokens=tuple(token or tokens_of_env()),
         tls_cert=tls_cert,
         tls_key=tls_key,
         allowed_origins=tuple(allowed_origins or ()),
@@ -193,7 +185,7 @@ def call(
 ) -> None:
     """Hold calls whose LLM worker is at the other end of a WebSocket."""
     from pipecat_workers_cli.cli.patterns import hold_calls, with_sets
-    from pipecat_workers_cli.settings import load_env, variable
+    from pipecat_workers_cli.settings import load_env
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
@@ -201,7 +193,7 @@ def call(
         raise ConfigurationError(
             "--remote-url takes the address of a WebSocket", mend=f"--remote-url {REMOTE_URL}"
         )
-    known = token or ((variable(TOKEN) or "").split() or [None])[0]
+    known = known_token(token)
     worker = "workers.assistant"
     links = LinkOptions(
         headers=tuple(read_header(typed) for typed in header or ()),
@@ -211,6 +203,18 @@ def call(
     )
     options = with_sets(options, {f"{worker}.at": remote_url, f"{worker}.token": known})
     hold_calls(terminal, "assistant", replace(options, links=links))
+
+
+def tokens_of_env() -> list[str]:
+    """Return the tokens that the environment holds, apart by spaces there."""
+    from pipecat_workers_cli.settings import variable
+
+    return (variable(TOKEN) or "").split()
+
+
+def known_token(typed: str | None) -> str | None:
+    """Return the token to be sent: what was typed, else the first of the environment's."""
+    return typed or next(iter(tokens_of_env()), None)
 
 
 def read_header(typed: str) -> tuple[str, str]:

@@ -102,14 +102,11 @@ def check_recipes(
     as_json: Json = False,
 ) -> None:
     """Check recipes: file, line, key and mend of all that is wrong; exit 2 if anything is."""
-    from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(
-        terminal.log_level, terminal.log_file, terminal.log_format
-    )  # Pipecat greets whoever imports it
+    terminal.set_up_logs()  # Pipecat greets whoever imports it
     faults: dict[str, Sequence[Fault]] = {}
     with Progress(terminal) as progress:
         for number, path in enumerate(paths, start=1):

@@ -16,7 +16,6 @@ from pipecat_workers_cli.cli.sheet import Header
 from pipecat_workers_cli.cli.table import run_lines, run_table
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.turns import TurnPrinter
-from pipecat_workers_cli.logs import set_up_logs
 from pipecat_workers_cli.options import CallOptions, Output, TrafficMode
 from pipecat_workers_cli.services.providers import calls_at_once
 from pipecat_workers_cli.session.current import CurrentPlan
@@ -76,7 +75,7 @@ def serve_calls(
         tap=tap,
         max_calls=bus.room(options.max_calls, otherwise=most) if bus else options.max_calls or most,
         idle_timeout=options.idle_timeout,
-        set_up_logs=lambda: set_up_logs(terminal.log_level, log_file, terminal.log_format),
+        set_up_logs=lambda: terminal.set_up_logs(log_file),
         audio=options.audio,
         bus=bus,
         links=options.links,

@@ -68,6 +68,16 @@ class Terminal:
         self.log_file = log_file or self.log_file
         self.log_format = log_format or self.log_format
 
+    def set_up_logs(self, log_file: Path | None = None) -> None:
+        """Send log lines where they were asked for, as loud and in the form that was.
+
+        Args:
+            log_file: Where to instead; None keeps to what was typed.
+        """
+        from pipecat_workers_cli.logs import set_up_logs
+
+        set_up_logs(self.log_level, log_file or self.log_file, self.log_format)
+
     def say(self, text: str) -> None:
         """Write a line for the person at the terminal, to stderr; silent when quiet."""
         if not self.quiet:

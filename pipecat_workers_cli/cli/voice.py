@@ -21,7 +21,6 @@ from pipecat_workers_cli.cli.sheet import Header
 from pipecat_workers_cli.cli.table import run_lines, run_table
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.turns import TurnPrinter
-from pipecat_workers_cli.logs import set_up_logs
 from pipecat_workers_cli.options import CallOptions, Duplex, Output, TrafficMode
 from pipecat_workers_cli.session.microphone import Voice, run_local
 from pipecat_workers_cli.traffic.tap import Tap
@@ -57,7 +56,7 @@ def talk_aloud(
     shown = options.traffic or TrafficMode.OFF
     if shown is TrafficMode.TABLE and terminal.log_file is None:
         log_file = terminal.log_beside_table(plan.loaded.recipe.name)
-        set_up_logs(terminal.log_level, log_file, terminal.log_format)
+        terminal.set_up_logs(log_file)
         terminal.say(f"logs: {log_file}")
     terminal.say(_banner(plan, lines, options.local.duplex, has_keys=terminal_fd() is not None))
     tap = Tap()

@@ -73,12 +73,11 @@ def voices(
     json: Json = False,
 ) -> None:
     """List voices for --tts: Cartesia's, and Piper's that are installed here."""
-    from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.settings import load_env
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    set_up_logs(terminal.log_level, terminal.log_file, terminal.log_format)
+    terminal.set_up_logs()
     from pipecat_workers_cli.services.voice_lists import SAMPLE, Gender, Wanted, save_sample
 
     named, search = _split(search)

@@ -66,7 +66,6 @@ def watch(
     until: UntilOption = None,
 ) -> None:
     """Show what workers say to each other: in a session, on a bus, or in `-- python bot.py`."""
-    from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.session.attached import attached, find_session
 
     terminal = Terminal.of(context)
@@ -93,7 +92,7 @@ def watch(
         if view is View.TABLE:
             log_file = terminal.log_file or terminal.log_beside_table("watch")
             terminal.say(f"logs: {log_file}")
-            set_up_logs(terminal.log_level, log_file, terminal.log_format)
+            terminal.set_up_logs(log_file)
             from pipecat_workers_cli.cli.remote import show_bus_table
 
             show_bus_table(terminal, shared, seconds)
@@ -102,9 +101,7 @@ def watch(
         raise typer.Exit(0 if choice.met else 1)
     with attached(find_session(session)) as attachment:
         if view is View.TABLE:
-            set_up_logs(
-                terminal.log_level, terminal.log_file, terminal.log_format
-            )  # Pipecat greets as it is imported
+            terminal.set_up_logs()  # Pipecat greets as it is imported
             from pipecat_workers_cli.cli.remote import show_table
 
             show_table(terminal, attachment, seconds)
@@ -235,13 +232,10 @@ def _follow_bus(
     """Take the wanted entries of all sessions on a bus as they come, until it is enough."""
     import asyncio
 
-    from pipecat_workers_cli.logs import set_up_logs
     from pipecat_workers_cli.session.bus_attached import watching
     from pipecat_workers_cli.session.messages import Told, Watch
 
-    set_up_logs(
-        terminal.log_level, terminal.log_file, terminal.log_format
-    )  # the bus may be away for a while
+    terminal.set_up_logs()  # the bus may be away for a while
     failures: list[Exception] = []
 
     async def follow() -> None:
@@ -291,11 +285,7 @@ def _watch_program(
     """
     import asyncio
 
-    from pipecat_workers_cli.logs import set_up_logs
-
-    set_up_logs(
-        terminal.log_level, terminal.log_file, terminal.log_format
-    )  # Pipecat greets as it is imported
+    terminal.set_up_logs()  # Pipecat greets as it is imported
     from pipecat_workers_cli.session.stranger import run_tapped
 
     async def run() -> int:

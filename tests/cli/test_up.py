@@ -3,7 +3,7 @@
 import typer
 from typer.testing import CliRunner
 
-from pipecat_workers_cli.cli.arguments import takes_call_options_but
+from pipecat_workers_cli.cli.call_arguments import takes_call_options_but
 from pipecat_workers_cli.cli.up import typed_words
 from pipecat_workers_cli.options import CallOptions
 
