@@ -178,7 +178,7 @@ class Pair:
         took: list[float] = []
         for _ in range(count):
             began = time.perf_counter()
-            await self._ask(MESSAGE)
+            await self._ask()
             took.append(1000 * (time.perf_counter() - began))
         return took
 
@@ -203,21 +203,19 @@ class Pair:
         async with asyncio.TaskGroup() as senders:
             for _ in range(at_once):
                 senders.create_task(send_some())
-        arrived = await self._ask(MESSAGE)
+        arrived = await self._ask()
         sent = each * at_once
         return sent / (time.perf_counter() - began), sent - arrived
 
-    async def _ask(self, size: int) -> int:
-        await self._here.send(self._there, self._parcel(b"?", size))
+    async def _ask(self) -> int:
+        """Have what was sent counted, and wait for the answer."""
+        await self._here.send(self._there, self._parcel(b"?", MESSAGE))
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 while not (came := await self._here.receive()):
                     pass
         except TimeoutError:
-            what = f"nothing came back over the bus for {ANSWER_WITHIN:.0f} s"
-            raise BusDown(
-                what, mend="see whether it still answers, and what else it does"
-            ) from None
+            raise _silent() from None
         return int(came[-1].partition(b"\n")[0])
 
     def _parcel(self, wish: bytes, size: int) -> bytes:
@@ -244,14 +242,14 @@ async def _claim(network: Network) -> float:
             while not (claims := await network.claim([QUEUE], most=1)):
                 pass
     except TimeoutError:
-        raise _silent(ANSWER_WITHIN) from None
+        raise _silent() from None
     claimed = time.perf_counter()
     await network.settle(claims[0])
     return claimed
 
 
-def _silent(seconds: float) -> BusDown:
-    what = f"nothing came back over the bus for {seconds:.0f} s"
+def _silent() -> BusDown:
+    what = f"nothing came back over the bus for {ANSWER_WITHIN:.0f} s"
     return BusDown(what, mend="see whether it still answers, and what else it does")
 
 

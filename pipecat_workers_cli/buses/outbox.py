@@ -127,9 +127,8 @@ class Outbox:
             size = 0
             while self._waiting and len(letters) < PARCEL_LETTERS:
                 size += len(self._waiting[0].letter.body)
-                if (
-                    letters and size > self._bounds.parcel_bytes // 2
-                ):  # the rest is for what is round it
+                # The other half of a parcel is for what is round the letters.
+                if letters and size > self._bounds.parcel_bytes // 2:
                     break
                 self._last, letter, audio = self._waiting.popleft()
                 letters.append(letter)

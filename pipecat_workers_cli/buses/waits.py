@@ -41,14 +41,27 @@ async def answered_within(seconds: float) -> AsyncGenerator[None]:
 class Backoff:
     """How long to wait after a failure: longer each time, and not all at the same moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: float = FIRST_BACKOFF, longest: float = LONGEST_BACKOFF) -> None:
+        """Begin with the shortest.
+
+        Args:
+            first: Seconds to wait at most after the first failure.
+            longest: Seconds to wait at most after any.
+        """
+        self._first = first
+        self._longest = longest
         self.reset()
 
     def reset(self) -> None:
         """Wait but a moment the next time."""
-        self._next = FIRST_BACKOFF
+        self._next = self._first
+
+    def next(self) -> float:
+        """Return the seconds to wait now; the next time it is longer."""
+        seconds = self._next * random.uniform(0.5, 1.0)  # noqa: S311
+        self._next = min(2 * self._next, self._longest)
+        return seconds
 
     async def wait(self) -> None:
         """Wait, and longer the next time."""
-        await asyncio.sleep(self._next * random.uniform(0.5, 1.0))  # noqa: S311
-        self._next = min(2 * self._next, LONGEST_BACKOFF)
+        await asyncio.sleep(self.next())

@@ -1,7 +1,6 @@
 """Workers of a call that are reached by a link each: opened, kept up, and opened again."""
 
 import asyncio
-import random
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pipecat_workers_cli.buses.link import (
 from pipecat_workers_cli.buses.post import Counts, Post, Take, running_post
 from pipecat_workers_cli.buses.remote import Seat
 from pipecat_workers_cli.buses.stock_link import StockCallersDoor, open_stock_link
+from pipecat_workers_cli.buses.waits import Backoff
 from pipecat_workers_cli.call.place import Seeker
 from pipecat_workers_cli.call.placement import Placement
 from pipecat_workers_cli.call.plan import Plan
@@ -133,7 +133,7 @@ class LinkSeeker:
         self._why = "it was not opened yet"
         self._take: Take
         self._post: Post[Link] | None = None
-        self._failed = 0
+        self._pause = Backoff(FIRST_BACKOFF, LONGEST_BACKOFF)
         self._leaving = asyncio.Event()
         self._holding: asyncio.Task[None] | None = None
         self._old: set[asyncio.Task[None]] = set()
@@ -147,17 +147,12 @@ class LinkSeeker:
         """Return the seat at the other end of the link; None if that is gone."""
         if self._post is None:
             return None
-        self._failed = 0  # whoever writes is there
+        self._pause.reset()  # whoever writes is there
         return Seat(sender, epoch, self._post, self._door, self._post.network.codec)
 
     def patience(self, tries: int) -> float:
         """Return how long the other end may take; a link that breaks is opened again sooner."""
         return JOIN_WITHIN
-
-    def _backoff(self) -> float:
-        longest = min(FIRST_BACKOFF * 2 ** min(self._failed, 10), LONGEST_BACKOFF)
-        self._failed += 1
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311
 
     def state(self) -> LinkState:
         """Return how the link is."""
@@ -206,7 +201,7 @@ class LinkSeeker:
             self._why = f"unexpected {type(error).__name__}"
         if self._holding is me and not self._leaving.is_set():
             logger.info(f"no way to {self.worker}: {self._why}")
-            self._placement.note_broken(self.worker, again_in=self._backoff())
+            self._placement.note_broken(self.worker, again_in=self._pause.next())
 
     async def _carry(self, link: Link, offer: Offer) -> None:
         """Carry letters until the link is over, or isn't needed any more."""

@@ -266,7 +266,7 @@ class Gateway(Callerless):
         """Answer a request in place of opening a link, if it is to be turned away."""
         path = request.path.partition("?")[0]
         if self.answers is not None and (body := self.answers(path)) is not None:
-            return _answer(connection, *body)
+            return connection.respond(*body)
         address = str((connection.remote_address or ("?",))[0])
         turned = await self.gate.turn_away(request, address)
         if turned is None:
@@ -387,10 +387,6 @@ class Gateway(Callerless):
                 await self._changed.wait_for(lambda: not self.held)
         except TimeoutError:
             logger.warning("links did not close in time")
-
-
-def _answer(connection: ServerConnection, status: int, text: str) -> Response:
-    return connection.respond(status, text)
 
 
 FULL = Turned(

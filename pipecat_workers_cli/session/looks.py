@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from loguru import logger
 
+from pipecat_workers_cli.addresses import is_loopback
 from pipecat_workers_cli.buses.link import Way, require_reachable
 from pipecat_workers_cli.checks import Check, State
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.services.speech_loop import check_speech
-from pipecat_workers_cli.session.door_rules import is_loopback
 
 LOOK_WITHIN = 20.0  # seconds for a bus or a provider; each of their requests has its own bound
 

@@ -8,8 +8,8 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from pipecat_workers_cli.addresses import is_loopback
 from pipecat_workers_cli.checks import Check, State
-from pipecat_workers_cli.session.door_rules import is_loopback
 from pipecat_workers_cli.settings import variable
 
 if TYPE_CHECKING:
