@@ -44,10 +44,11 @@ from pipecat.workers.proxy.websocket import WebSocketProxyClient
 from websockets.asyncio.client import connect
 
 from pipecat_workers_cli.buses.door import CallersDoor
-from pipecat_workers_cli.buses.link import CALLERS_END, WORKERS_END, Way, open_link
+from pipecat_workers_cli.buses.link import CALLERS_END, WORKERS_END
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.buses.post import running_post
 from pipecat_workers_cli.buses.remote import HubBus, Seat
+from pipecat_workers_cli.buses.way import Way, open_link
 from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.call.plan import plan_call
 from pipecat_workers_cli.call.run import open_call, running
@@ -56,7 +57,7 @@ from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import ConsoleTransport
 from pipecat_workers_cli.wire.format import Codec
-from pipecat_workers_cli.wire.notice import Offer, encode_notice
+from pipecat_workers_cli.wire.notice import Offer
 
 HERE = Path(__file__).parent
 TOKEN = "a-token-of-the-benchmark"
@@ -151,7 +152,7 @@ async def open_ours(url: str) -> AsyncGenerator[Asker]:
     door = CallersDoor(LISTENER, bus, main=ASKER, transfers=(), asks=())
     asker = Asker(ASKER)
     async with open_link(Way(LISTENER, url, TOKEN, LinkOptions())) as link:
-        await link.greet(encode_notice(offer))
+        await link.greet(offer)
         async with running_post(link.post()) as post:
             with post.taking(offer.call, [LISTENER], bus.take), post.keeping(WORKERS_END):
                 async with running([asker], bus):

@@ -3,12 +3,14 @@
 import os
 import shutil
 import signal
-import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from loguru import logger
 
+from tests import ports
+from tests.buses.servers import RedisServer
 from tests.installing import CHECKOUT, run
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as settings.load_env does
@@ -60,12 +62,19 @@ def chromium() -> str:
     return found
 
 
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory) -> Iterator[RedisServer]:
+    """A Valkey of a file's own."""
+    server = RedisServer(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def free_port() -> int:
     """A port that nobody listens on, at least not now."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
+    return ports.free_port()
 
 
 @pytest.fixture(scope="session")

@@ -37,10 +37,9 @@ from pipecat_workers_cli.buses.link import (
     Code,
     Link,
     LinkRefused,
-    Way,
-    connect_to,
 )
 from pipecat_workers_cli.buses.post import ALIVE_EVERY, SIGN_OF_LIFE, Counts, Post
+from pipecat_workers_cli.buses.way import Way, connect_to
 from pipecat_workers_cli.wire.letter import Letter, Parcel
 from pipecat_workers_cli.wire.letter import decode as decode_parcel
 from pipecat_workers_cli.wire.letter import encode as encode_parcel

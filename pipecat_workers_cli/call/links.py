@@ -9,24 +9,19 @@ from typing import Any
 from loguru import logger
 
 from pipecat_workers_cli.buses.door import CallersDoor
-from pipecat_workers_cli.buses.link import (
-    CALLERS_END,
-    Link,
-    Way,
-    mind,
-    open_link,
-)
+from pipecat_workers_cli.buses.link import CALLERS_END, Link, mind
 from pipecat_workers_cli.buses.post import Counts, Post, Take, running_post
 from pipecat_workers_cli.buses.remote import Seat
 from pipecat_workers_cli.buses.stock_link import StockCallersDoor, open_stock_link
 from pipecat_workers_cli.buses.waits import Backoff
+from pipecat_workers_cli.buses.way import Way, open_link
 from pipecat_workers_cli.call.place import Seeker
 from pipecat_workers_cli.call.placement import Placement
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions, Wire
 from pipecat_workers_cli.recipe.model import WorkerRecipe
-from pipecat_workers_cli.traffic.snapshot import LinkState
+from pipecat_workers_cli.traffic.views import LinkState
 from pipecat_workers_cli.wire.notice import Offer
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pipecat_workers_cli.buses.post import Take
 from pipecat_workers_cli.buses.remote import Seat
-from pipecat_workers_cli.traffic.snapshot import LinkState
+from pipecat_workers_cli.traffic.views import LinkState
 from pipecat_workers_cli.wire.notice import Offer
 
 REST = 2.0  # seconds from a worker's joining to its next offer; one that can't run would spin

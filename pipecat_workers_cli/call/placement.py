@@ -14,7 +14,7 @@ from pipecat_workers_cli.buses.remote import HubBus, Seat
 from pipecat_workers_cli.call.place import REST, Place, Seeker
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.traffic.snapshot import LinkState
+from pipecat_workers_cli.traffic.views import LinkState
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import (

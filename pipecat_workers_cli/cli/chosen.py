@@ -14,7 +14,7 @@ from pipecat_workers_cli.errors import ConfigurationError
 if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.entry import Entry
     from pipecat_workers_cli.traffic.filter import Filter
-    from pipecat_workers_cli.traffic.snapshot import Snapshot
+    from pipecat_workers_cli.traffic.views import Snapshot
 
 KEPT = 200  # entries that a filter chose, the latest; as many as a snapshot has
 AT_ONCE = 50  # entries that are made at once, some 1 ms; calls go on in between

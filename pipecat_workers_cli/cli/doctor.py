@@ -96,7 +96,7 @@ def doctor(
     env_file = load_env(terminal.env_file)
     terminal.set_up_logs()
     with Progress(terminal, "looking around") as progress:
-        from pipecat_workers_cli.buses.link import Way
+        from pipecat_workers_cli.buses.way import Way
         from pipecat_workers_cli.session.health import examine
         from pipecat_workers_cli.session.needs import Asked
 

@@ -24,7 +24,7 @@ from pipecat_workers_cli.cli.turns import render_entry
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.entry import Entry
-    from pipecat_workers_cli.traffic.snapshot import Snapshot, WorkerView
+    from pipecat_workers_cli.traffic.views import Snapshot, WorkerView
 
 WORDS = 4  # lines of a worker's last words
 TEXT = 200  # lines of a message's words

@@ -9,7 +9,7 @@ from pipecat_workers_cli.cli.view import position
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.entry import Entry
-    from pipecat_workers_cli.traffic.snapshot import (
+    from pipecat_workers_cli.traffic.views import (
         CallView,
         Edge,
         JobView,

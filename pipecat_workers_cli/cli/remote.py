@@ -29,7 +29,7 @@ from pipecat_workers_cli.session.messages import (
 )
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.merge import merged
-from pipecat_workers_cli.traffic.snapshot import Snapshot
+from pipecat_workers_cli.traffic.views import Snapshot
 
 REMEMBERED_WITHIN = 10.0  # seconds for what a session remembers; some 15 MB at most
 GONE_AFTER = 3.0  # seconds without a summary of a session on a bus; four a second are sent

@@ -13,8 +13,9 @@ from pipecat_workers_cli.call.ready import ready_plan
 from pipecat_workers_cli.cli.hosting import chosen_names
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.fleet.doorstep import Doorstep
 from pipecat_workers_cli.fleet.gate import GateRules
-from pipecat_workers_cli.fleet.gateway import Doorstep, Gateway
+from pipecat_workers_cli.fleet.gateway import Gateway
 from pipecat_workers_cli.fleet.process import serve_proxy
 from pipecat_workers_cli.fleet.stock_gateway import StockGateway
 from pipecat_workers_cli.options import ProxyOptions, Wire

@@ -27,7 +27,7 @@ from pipecat_workers_cli.cli.parts import (
 from pipecat_workers_cli.cli.view import FAR, Mode, View, filtered_parts, seen
 
 if TYPE_CHECKING:
-    from pipecat_workers_cli.traffic.snapshot import Snapshot
+    from pipecat_workers_cli.traffic.views import Snapshot
 
 AIRY = 30  # lines from which there is an empty one between the parts
 GAP = 2  # columns between the two halves

@@ -14,7 +14,7 @@ from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.filter import Filter
 
 if TYPE_CHECKING:
-    from pipecat_workers_cli.traffic.snapshot import Edge, JobView, Snapshot
+    from pipecat_workers_cli.traffic.views import Edge, JobView, Snapshot
 
 PAGE = 10  # lines that a page key moves by
 FAR = 1_000_000  # lines; further than any message is long

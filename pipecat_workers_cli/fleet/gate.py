@@ -6,6 +6,7 @@ the same address: behind a reverse proxy all come from one.
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from pipecat_workers_cli.tokens import WrongTokens, matches
 PATH = "/ws"
 SLOWED_BY = 1.0  # seconds for an answer to whoever guessed too often
 SLOWED = 100  # at once; more are turned away at once
+ASKED_FOR_A_LINK = re.compile(rb"GET /ws[ ?]")
+SAYS_WHO = re.compile(rb"\r\n(?:authorization|origin)[ \t]*:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,25 @@ class Turned:
     what: str
     headers: tuple[tuple[str, str], ...] = ()
 
+    def in_full(self) -> bytes:
+        """Return the whole of an answer over HTTP, after which the connection is closed."""
+        body = f"{self.what}\n"
+        headers = (
+            *self.headers,
+            ("Connection", "close"),
+            ("Content-Length", str(len(body))),
+            ("Content-Type", "text/plain; charset=utf-8"),
+        )
+        lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        return "\r\n".join((*lines, "", body)).encode()
+
 
 NOT_FOUND = Turned(HTTPStatus.NOT_FOUND, "path", f"a link is opened at {PATH}")
 FOREIGN = Turned(HTTPStatus.FORBIDDEN, "origin", "pages of this origin may not open a link")
 BEARER = (("WWW-Authenticate", 'Bearer realm="pmw proxy"'),)
 NO_TOKEN = Turned(HTTPStatus.UNAUTHORIZED, "no token", "a token is wanted", BEARER)
+NO_TOKEN_TOLD = NO_TOKEN.in_full()
 WRONG_TOKEN = Turned(HTTPStatus.UNAUTHORIZED, "wrong token", "this token is wrong", BEARER)
 GUESSES = Turned(
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -89,6 +106,19 @@ class Gate:
         self._wrong = WrongTokens()
         self._slowed = 0
 
+    def answer_at_once(self, head: bytes, address: str) -> bytes | None:
+        """Return what to tell a request without a token; None leaves it to `turn_away`.
+
+        Args:
+            head: What was asked, as it came.
+            address: From where.
+        """
+        whole = head.endswith(b"\r\n\r\n") and ASKED_FOR_A_LINK.match(head)
+        if not whole or not self._rules.tokens or SAYS_WHO.search(head):
+            return None
+        self._count(NO_TOKEN, address)
+        return NO_TOKEN_TOLD
+
     async def turn_away(self, request: Request, address: str) -> Turned | None:
         """Say why a request is turned away, if it is; that may take a moment.
 
@@ -96,16 +126,26 @@ class Gate:
             request: What was asked.
             address: From where.
         """
-        turned = self._refusal(request)
+        return await self._note(self._refusal(request), address)
+
+    async def keep_figures(self, request: Request, address: str) -> Turned | None:
+        """Say why whoever asks for figures doesn't get them, if so: a token opens them, too.
+
+        Args:
+            request: What was asked.
+            address: From where.
+        """
+        return await self._note(self._tokenless(request.headers), address)
+
+    async def _note(self, turned: Turned | None, address: str) -> Turned | None:
+        """Count who is turned away, and take one's time over who guesses."""
         if turned is None:
             return None
         if turned is WRONG_TOKEN:
             if self._wrong.exhausted(address):
                 turned = GUESSES
             self._wrong.note(address)
-        self.turned[turned.kind] += 1
-        if self.turned[turned.kind] == 1:
-            logger.warning(f"the proxy turned {address} away: {turned.what}; others are counted")
+        self._count(turned, address)
         if turned is GUESSES and self._slowed < SLOWED:
             self._slowed += 1
             try:
@@ -114,6 +154,11 @@ class Gate:
                 self._slowed -= 1
         return turned
 
+    def _count(self, turned: Turned, address: str) -> None:
+        self.turned[turned.kind] += 1
+        if self.turned[turned.kind] == 1:
+            logger.warning(f"the proxy turned {address} away: {turned.what}; others are counted")
+
     def _refusal(self, request: Request) -> Turned | None:
         headers = request.headers
         if request.path.partition("?")[0] != PATH:
@@ -121,7 +166,7 @@ class Gate:
         origins = headers.get_all("Origin")
         if any(origin.lower() not in self._rules.origins for origin in origins):
             return FOREIGN
-        if self._rules.tokens and (wrong := self._tokenless(headers)):
+        if wrong := self._tokenless(headers):
             return wrong
         offered = ",".join(headers.get_all("Sec-WebSocket-Protocol")).split(",")
         asked = self._rules.subprotocol
@@ -130,6 +175,8 @@ class Gate:
         return self._room()
 
     def _tokenless(self, headers: Headers) -> Turned | None:
+        if not self._rules.tokens:
+            return None
         scheme, _, token = single(headers, "Authorization").partition(" ")
         if scheme.lower() != "bearer":
             return NO_TOKEN

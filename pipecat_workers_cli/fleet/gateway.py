@@ -1,13 +1,10 @@
 """The far end of proxies: serves one worker of a recipe, anew for each link that is opened."""
 
 import asyncio
-import ssl
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 
 from loguru import logger
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -39,8 +36,8 @@ from pipecat_workers_cli.buses.post import Counts, Post, running_post
 from pipecat_workers_cli.buses.presence import HostRow, own_name, own_version
 from pipecat_workers_cli.call.assembly import build_worker
 from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.fleet.callerless import Callerless
+from pipecat_workers_cli.fleet.doorstep import BACKLOG, Doorstep
 from pipecat_workers_cli.fleet.gate import Gate, GateRules, Turned
 from pipecat_workers_cli.fleet.hosted import Hosted
 from pipecat_workers_cli.services.offline import load_models
@@ -52,53 +49,12 @@ GREET_WITHIN = 5.0  # seconds from a link's opening until it is known for whom
 HANDSHAKE_WITHIN = 5.0  # seconds for TLS, and again for the request
 LOOK_EVERY = 0.25  # seconds
 LEAVE_WITHIN = 2.0  # seconds for last words and closing
-BACKLOG = 512  # connections that wait to be taken
+FIGURES = "/metrics"
 Answers = Callable[[str], tuple[int, str] | None]
 """Gives status and text for a path, if it is one of an orchestrator's."""
 
 ONE_CLAIM = Claim(queue="", offer="", body=b"", number=1)
 """What stands for a claim on a shared engine: a link is for one worker, and holds it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Doorstep:
-    """Where a gateway listens.
-
-    Attributes:
-        host: The address to bind.
-        port: The port to bind.
-        tls: The certificate's file and its key's; None speaks plainly.
-    """
-
-    host: str = "localhost"
-    port: int = 8765
-    tls: tuple[Path, Path | None] | None = None
-
-    @property
-    def url(self) -> str:
-        """Where a link is opened, for whoever is told."""
-        host = f"[{self.host}]" if ":" in self.host and "[" not in self.host else self.host
-        return f"{'wss' if self.tls else 'ws'}://{host}:{self.port}/ws"
-
-    def context(self) -> ssl.SSLContext | None:
-        """Return what TLS is spoken by.
-
-        Raises:
-            ConfigurationError: A file can't be read, or doesn't hold what it should.
-        """
-        if self.tls is None:
-            return None
-        cert, key = self.tls
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(cert, key)
-        except (OSError, ValueError) as error:
-            why = "they are no certificate and its key, in PEM"
-            if not isinstance(error, ssl.SSLError) and isinstance(error, OSError):
-                why = error.strerror or why
-            what = f"cannot use {cert}{f' and {key}' if key else ''}: {why}"
-            raise ConfigurationError(what, mend="--tls-cert CHAIN.pem --tls-key KEY.pem") from None
-        return context
 
 
 class Gateway(Callerless):
@@ -197,21 +153,20 @@ class Gateway(Callerless):
         """
         await load_models(self._plan.choices())
         await build_worker(self._plan, self._plan.workers[0])  # the first takes its time
-        server = await self._listen()
+        servers = await self._listen()
         try:
             yield
         finally:
-            server.close(close_connections=False)
+            for server in servers:
+                server.close(close_connections=False)
             await self._close_all()
 
-    async def _listen(self) -> Server:
-        step = self.doorstep
-        context = step.context()
-        try:
-            return await serve(
+    async def _listen(self) -> list[Server]:
+        context = self.doorstep.context()
+        return [
+            await serve(
                 self._serve,
-                step.host,
-                step.port,
+                sock=sock,
                 ssl=context,
                 ssl_handshake_timeout=HANDSHAKE_WITHIN if context else None,
                 subprotocols=self.subprotocols,
@@ -227,10 +182,8 @@ class Gateway(Callerless):
                 max_queue=QUEUE,
                 backlog=BACKLOG,
             )
-        except OSError as error:
-            why = error.strerror or "no such address"
-            what = f"cannot listen at {step.host}:{step.port}: {why}"
-            raise PmwError(what, mend="choose another --port, or another --host") from None
+            for sock in await self.doorstep.open(self.gate.answer_at_once)
+        ]
 
     async def run(self) -> None:
         """Serve until cancelled; what is held then is stopped.
@@ -265,12 +218,15 @@ class Gateway(Callerless):
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a request in place of opening a link, if it is to be turned away."""
         path = request.path.partition("?")[0]
+        address = str((connection.remote_address or ("?",))[0])
+        if path == FIGURES and (kept := await self.gate.keep_figures(request, address)):
+            return self._told(connection, kept)
         if self.answers is not None and (body := self.answers(path)) is not None:
             return connection.respond(*body)
-        address = str((connection.remote_address or ("?",))[0])
         turned = await self.gate.turn_away(request, address)
-        if turned is None:
-            return None
+        return None if turned is None else self._told(connection, turned)
+
+    def _told(self, connection: ServerConnection, turned: Turned) -> Response:
         response = connection.respond(turned.status, f"{turned.what}\n")
         for name, value in turned.headers:
             response.headers[name] = value

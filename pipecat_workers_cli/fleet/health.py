@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from pipecat_workers_cli.buses.post import Counts, Post
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.fleet.gateway import Gateway
+from pipecat_workers_cli.fleet.gateway import FIGURES, Gateway
 from pipecat_workers_cli.fleet.host import WorkerHost
 from pipecat_workers_cli.fleet.hosted import Hosted
 from pipecat_workers_cli.fleet.timing import Timing
@@ -170,7 +170,7 @@ def answer(path: str, host: WorkerHost | Gateway, figures: Figures) -> tuple[int
             return 200, "ready\n"
         case "/readyz":
             return 503, "draining\n" if host.draining else "the bus can't be reached\n"
-        case "/metrics":
+        case str() if path == FIGURES:
             return 200, generate_latest(figures.registry).decode()
         case _:
             return None
@@ -182,10 +182,10 @@ def health_app(host: WorkerHost, figures: Figures) -> FastAPI:
 
     @app.get("/healthz")
     @app.get("/readyz")
-    @app.get("/metrics")
+    @app.get(FIGURES)
     async def asked(request: Request) -> Response:
         status, text = answer(request.url.path, host, figures) or (404, "")
-        kind = CONTENT_TYPE_LATEST if request.url.path == "/metrics" else "text/plain"
+        kind = CONTENT_TYPE_LATEST if request.url.path == FIGURES else "text/plain"
         return Response(text, status_code=status, media_type=kind)
 
     return app

@@ -20,8 +20,8 @@ from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.tracing.setup import trace_worker
-from pipecat_workers_cli.traffic.snapshot import NO_LINKS, LinkState
 from pipecat_workers_cli.traffic.tap import Tap
+from pipecat_workers_cli.traffic.views import NO_LINKS, LinkState
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.notice import Joined, Leave, Left, Notice, Offer
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from loguru import logger
 
 from pipecat_workers_cli.addresses import is_loopback
-from pipecat_workers_cli.buses.link import Way, require_reachable
+from pipecat_workers_cli.buses.way import Way, require_reachable
 from pipecat_workers_cli.checks import Check, State
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.services.speech_loop import check_speech

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from pipecat_workers_cli.buses.link import Way
+from pipecat_workers_cli.buses.way import Way
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
 from pipecat_workers_cli.options import BusOptions, Profile, ServiceOptions
 

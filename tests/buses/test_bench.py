@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from asyncio.subprocess import DEVNULL
 from contextlib import asynccontextmanager
 
@@ -13,6 +12,7 @@ from pipecat_workers_cli.buses.bench import run_bench
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.errors import PmwError
 from tests.buses.asking import until_true
+from tests.program import PMW
 
 
 def left_there(server) -> list[str]:
@@ -66,9 +66,7 @@ async def test_one_that_is_cancelled_ends_at_once_and_leaves_nothing(server):
 @pytest.mark.parametrize("server", ["pgmq"], indirect=True)  # Redis forgets by itself
 async def test_one_that_is_killed_leaves_no_queue(server):
     words = ("bus", "bench", "--bus", server.url, "--channel", "b", "--for", "60s")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pipecat_workers_cli", *words), stdout=DEVNULL, stderr=DEVNULL
-    )
+    process = await asyncio.create_subprocess_exec(*PMW, *words, stdout=DEVNULL, stderr=DEVNULL)
     await until_true(lambda: len(left_there(server)) >= 6)
     os.kill(process.pid, signal.SIGKILL)
     await process.wait()

@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.buses.post import open_post
 from pipecat_workers_cli.buses.presence import CALLS_LISTED, look, own_name
@@ -12,14 +10,6 @@ from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
 from tests.buses.asking import until_it_gives, until_true
 from tests.buses.servers import RedisServer
-
-
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server
-    server.stop()
 
 
 def tap_of(calls: int) -> Tap:

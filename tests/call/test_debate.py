@@ -379,7 +379,8 @@ def resident_mib() -> float:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="reads /proc")
-async def test_a_thousand_rounds_leave_memory_tasks_and_contexts_level(panel, monkeypatch):
+async def test_a_thousand_rounds_leave_memory_tasks_and_contexts_level(recipe_file, monkeypatch):
+    panel = recipe_file((PANEL + EVE).replace("after = 0.1", "after = 5"))  # not here
     # What the session remembers of ten minutes would go on growing for longer than this.
     monkeypatch.setattr("pipecat_workers_cli.traffic.tap.KEPT_MOST", 1_000)
     async with open_words_call(panel) as call:

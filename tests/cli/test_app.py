@@ -14,6 +14,7 @@ import typer
 from pipecat_workers_cli.cli import app as program
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from tests.program import PMW
 
 CHECKOUT = Path(__file__).parents[2]
 KEY = "sk-live-0123456789abcdef"
@@ -36,7 +37,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def run_process(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipecat_workers_cli", *words],
+        [*PMW, *words],
         env={**os.environ, **variables},
         capture_output=True,
         text=True,

@@ -3,29 +3,20 @@
 import json
 import signal
 import subprocess
-import sys
 
 import pytest
 
 from pipecat_workers_cli.cli import app as program
-from tests.buses.servers import RedisServer
+from tests.program import PMW
 
-PMW = [sys.executable, "-m", "pipecat_workers_cli", "bus", "bench"]
+BENCH = [*PMW, "bus", "bench"]
 
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server
-    server.stop()
-
-
 def start(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*PMW, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*BENCH, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 
 import pytest
@@ -17,20 +16,10 @@ from pipecat_workers_cli.session.bus_watchers import connected
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
 from tests.buses.asking import until_true
-from tests.buses.servers import RedisServer
+from tests.program import PMW
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.timeout(60)
-
-PMW = [sys.executable, "-m", "pipecat_workers_cli"]
-
-
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server
-    server.stop()
 
 
 @contextmanager

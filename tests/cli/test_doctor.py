@@ -9,17 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.program import PMW
+
 CLOUD_KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY")
 SECRET = "sk-not-to-be-seen-0123456789"
 DEADLINE = 60
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def free_port():
-    with socket.create_server(("localhost", 0)) as probe:
-        port = probe.getsockname()[1]
-    return str(port)
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -32,7 +27,7 @@ def doctor(
 ) -> subprocess.CompletedProcess[str]:
     """Run it; without the loop through the offline speech, which takes seconds."""
     return subprocess.run(
-        [sys.executable, "-m", "pipecat_workers_cli", "doctor", *speech, *words],
+        [*PMW, "doctor", *speech, *words],
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -51,7 +46,7 @@ def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]
 
 
 def test_without_keys_it_says_what_is_played_offline_and_is_content(tmp_path, free_port):
-    done = doctor(tmp_path, "-o", "json", "--port", free_port)
+    done = doctor(tmp_path, "-o", "json", "--port", str(free_port))
     found = findings(done)
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("python", "pipecat-ai", f"port {free_port}", "extra offline"):
@@ -65,9 +60,9 @@ def test_without_keys_it_says_what_is_played_offline_and_is_content(tmp_path, fr
 def test_keys_are_reported_and_never_shown(tmp_path, free_port):
     (tmp_path / ".env").write_text(f"OPENAI_API_KEY={SECRET}\nCARTESIA_API_KEY=\n")
     for words in (["-o", "json"], []):
-        done = doctor(tmp_path, *words, "--port", free_port, DEEPGRAM_API_KEY=SECRET)
+        done = doctor(tmp_path, *words, "--port", str(free_port), DEEPGRAM_API_KEY=SECRET)
         assert SECRET not in done.stdout + done.stderr
-    found = findings(doctor(tmp_path, "--json", "--port", free_port, DEEPGRAM_API_KEY=SECRET))
+    found = findings(doctor(tmp_path, "--json", "--port", str(free_port), DEEPGRAM_API_KEY=SECRET))
     assert found["OPENAI_API_KEY"]["state"] == "ok"
     assert found["DEEPGRAM_API_KEY"]["state"] == "ok"
     assert found["CARTESIA_API_KEY"]["state"] == "warning"
@@ -75,7 +70,7 @@ def test_keys_are_reported_and_never_shown(tmp_path, free_port):
 
 
 def test_what_was_asked_for_and_lacks_its_key_is_wrong(tmp_path, free_port):
-    done = doctor(tmp_path, "--services", "cloud", "-o", "json", "--port", free_port)
+    done = doctor(tmp_path, "--services", "cloud", "-o", "json", "--port", str(free_port))
     found = findings(done)
     assert done.returncode == 1
     for name, key in zip(
@@ -83,13 +78,13 @@ def test_what_was_asked_for_and_lacks_its_key_is_wrong(tmp_path, free_port):
     ):
         assert found[name]["state"] == "wrong"
         assert key in found[name]["found"] + found[name]["mend"]
-    done = doctor(tmp_path, "--llm", "anthropic", "-o", "json", "--port", free_port)
+    done = doctor(tmp_path, "--llm", "anthropic", "-o", "json", "--port", str(free_port))
     assert done.returncode == 1
     assert findings(done)["llm by anthropic"]["state"] == "wrong"
 
 
 def test_a_key_that_nothing_waits_for_is_no_warning(tmp_path, free_port):
-    words = ("--llm", "anthropic", "-o", "json", "--port", free_port)
+    words = ("--llm", "anthropic", "-o", "json", "--port", str(free_port))
     done = doctor(tmp_path, *words, ANTHROPIC_API_KEY=SECRET)
     assert done.returncode == 0
     assert findings(done)["OPENAI_API_KEY"]["state"] == "ok"
@@ -106,16 +101,16 @@ def test_a_port_that_is_taken_is_wrong(tmp_path):
 
 
 def test_a_bind_beyond_loopback_is_told_what_it_will_want(tmp_path, free_port):
-    done = doctor(tmp_path, "--host", "0.0.0.0", "--port", free_port, "-o", "json")
+    done = doctor(tmp_path, "--host", "0.0.0.0", "--port", str(free_port), "-o", "json")
     found = findings(done)[f"port {free_port}"]
     assert found["state"] == "warning"
     assert "--page-token" in found["mend"]
-    done = doctor(tmp_path, "--host", "192.0.2.77", "--port", free_port, "-o", "json")
+    done = doctor(tmp_path, "--host", "192.0.2.77", "--port", str(free_port), "-o", "json")
     assert findings(done)[f"port {free_port}"]["state"] == "wrong"
 
 
 def test_a_named_command_gets_its_own_needs_only(tmp_path, free_port):
-    found = findings(doctor(tmp_path, "handoff", "-o", "json", "--port", free_port))
+    found = findings(doctor(tmp_path, "handoff", "-o", "json", "--port", str(free_port)))
     assert {"llm by scripted", f"port {free_port}"} <= found.keys()
     assert not {"extra daily", "DAILY_API_KEY", "ANTHROPIC_API_KEY"} & found.keys()
 
@@ -131,7 +126,7 @@ def test_an_unknown_provider_is_a_typing_error(tmp_path):
 
 
 def test_off_a_terminal_each_finding_is_a_line_and_each_mend_another(tmp_path, free_port):
-    done = doctor(tmp_path, "--port", free_port)
+    done = doctor(tmp_path, "--port", str(free_port))
     lines = done.stdout.splitlines()
     assert re.match(r"ok +python +3\.", lines[0])
     at = next(i for i, line in enumerate(lines) if re.match(r"warning +OPENAI_API_KEY", line))
@@ -142,7 +137,13 @@ def test_off_a_terminal_each_finding_is_a_line_and_each_mend_another(tmp_path, f
 def test_on_a_terminal_it_is_a_table_that_fits(tmp_path, free_port):
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipecat_workers_cli", "doctor", "--no-speech", "--port", free_port],
+        [
+            *PMW,
+            "doctor",
+            "--no-speech",
+            "--port",
+            str(free_port),
+        ],
         stdout=terminal,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
@@ -197,7 +198,7 @@ def test_every_variable_it_knows_is_explained_in_the_example_and_none_has_a_valu
 
 @pytest.mark.speech
 def test_the_offline_speech_says_a_sentence_and_hears_it_back(tmp_path, free_port):
-    done = doctor(tmp_path, "handoff", "-o", "json", "--port", free_port, speech=())
+    done = doctor(tmp_path, "handoff", "-o", "json", "--port", str(free_port), speech=())
     found = findings(done)["offline speech"]
     assert (done.returncode, found["state"]) == (0, "ok")
     assert re.search("quick|brown|lazy", found["found"]), "the words that were heard"
@@ -206,7 +207,7 @@ def test_the_offline_speech_says_a_sentence_and_hears_it_back(tmp_path, free_por
 
 
 def test_what_is_missing_is_listed_ready_to_paste(tmp_path, free_port):
-    words = ("handoff", "--services", "cloud", "--port", free_port)
+    words = ("handoff", "--services", "cloud", "--port", str(free_port))
     done = doctor(tmp_path, *words, OPENAI_API_KEY=SECRET)
     lines = done.stdout.splitlines()
     assert lines[-2:] == ["export DEEPGRAM_API_KEY=", "export CARTESIA_API_KEY="]

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,8 @@ from xml.etree import ElementTree as Xml
 
 import psutil
 import pytest
+
+from tests.program import PMW
 
 CHECKOUT = Path(__file__).parents[2]
 HANDOFF = (CHECKOUT / "recipes" / "handoff.toml").read_text(encoding="utf-8")
@@ -62,7 +63,7 @@ def mine(tmp_path: Path) -> Path:
 
 def start(*words: str, cwd: Path, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pipecat_workers_cli", "eval", *words],
+        [*PMW, "eval", *words],
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from pipecat_workers_cli.cli.progress import ERASE_LINE
+from tests.program import PMW
 from tests.terminal import Terminal
 
 PROGRAM = """
@@ -46,7 +47,7 @@ def test_with_quiet_nothing_is_drawn():
 @pytest.mark.parametrize("words", [("recipe", "check", "code"), ("doctor", "eval")])
 def test_off_a_terminal_nothing_is_drawn(words, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "pipecat_workers_cli", *words],
+        [*PMW, *words],
         capture_output=True,
         text=True,
         timeout=60,
@@ -56,7 +57,7 @@ def test_off_a_terminal_nothing_is_drawn(words, tmp_path):
 
 
 def test_a_command_that_takes_long_says_so_on_a_terminal(tmp_path):
-    command = [sys.executable, "-m", "pipecat_workers_cli", "recipe", "check", "code", "sensor"]
+    command = [*PMW, "recipe", "check", "code", "sensor"]
     terminal = Terminal(command, env=dict(os.environ), cwd=tmp_path)
     terminal.wait_for("… checking code (1 of 2)".encode())
     terminal.wait_for(b"sensor: ok")

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -10,21 +9,14 @@ import pytest
 
 from pipecat_workers_cli.buses.presence import CALL, HOST, CallRow, HostRow, SessionRow
 from tests.buses.servers import RedisServer
+from tests.program import PMW
 
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server
-    server.stop()
-
-
 def ps(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipecat_workers_cli", "ps", *words],
+        [*PMW, "ps", *words],
         capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.recipe.load import load_recipe, shipped_path
 from pipecat_workers_cli.recipe.schema import render_schema
+from tests.program import PMW
 
 GOOD = 'name = "shop"\n[[workers]]\nname = "greeter"\n'
 BAD = GOOD + 'transfers = ["nobody"]\nsumary = "x"\n'
@@ -120,7 +121,7 @@ def test_check_imports_the_users_code_unless_it_is_told_not_to(tmp_path):
 
 
 def test_check_prints_nothing_but_what_it_found(tmp_path):
-    command = [sys.executable, "-m", "pipecat_workers_cli", "recipe", "check", "good.toml"]
+    command = [*PMW, "recipe", "check", "good.toml"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "good.toml: ok\n", "")
 
@@ -176,7 +177,7 @@ def test_graph_is_a_tree_without_colour_in_a_pipe():
 
 def test_graph_is_ascii_where_the_locale_has_no_more(tmp_path):
     (tmp_path / "odd.toml").write_text(f'{GOOD}summary = "Käse"\n', encoding="utf-8")
-    command = [sys.executable, "-m", "pipecat_workers_cli", "recipe", "graph", "./odd.toml"]
+    command = [*PMW, "recipe", "graph", "./odd.toml"]
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, capture_output=True, env=env, timeout=30, check=True)
     assert done.stdout.decode("ascii").splitlines() == [

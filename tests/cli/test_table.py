@@ -28,7 +28,8 @@ from pipecat_workers_cli.cli.table import (
 )
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.kinds import Kind
-from pipecat_workers_cli.traffic.snapshot import (
+from pipecat_workers_cli.traffic.tap import Tap
+from pipecat_workers_cli.traffic.views import (
     CallView,
     Edge,
     JobView,
@@ -36,7 +37,6 @@ from pipecat_workers_cli.traffic.snapshot import (
     Snapshot,
     WorkerView,
 )
-from pipecat_workers_cli.traffic.tap import Tap
 from tests.terminal import Terminal
 
 HEADER = Header(

@@ -16,8 +16,8 @@ from pipecat_workers_cli.cli.view import Mode, View, press, seen
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.filter import Filter
 from pipecat_workers_cli.traffic.record import Recording
-from pipecat_workers_cli.traffic.snapshot import CallView, Edge, JobView, Snapshot, WorkerView
 from pipecat_workers_cli.traffic.tap import Tap
+from pipecat_workers_cli.traffic.views import CallView, Edge, JobView, Snapshot, WorkerView
 from tests.cli.test_table import HEADER, LONG, NASTY, WIDE, lines_of, measured, snapshot_of
 
 

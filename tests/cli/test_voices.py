@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import wave
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from pipecat_workers_cli.services.voice_lists import KEY
 from tests.fakes.cartesia import FakeCartesia, some_voice
 from tests.fakes.provider import Behaviour
+from tests.program import PMW
 
 DEADLINE = 60
 
@@ -32,7 +32,9 @@ def voices(fake, tmp_path, monkeypatch):
 
     async def run(*words):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pipecat_workers_cli", "voices", *words),
+            *PMW,
+            "voices",
+            *words,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=tmp_path,

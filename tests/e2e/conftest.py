@@ -4,7 +4,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -16,8 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.buses.servers import SERVERS
 from tests.buses.servers import Server as Engine
+from tests.program import PMW
 
-PMW = [sys.executable, "-m", "pipecat_workers_cli"]
 ROOT = Path(__file__).parents[2]
 
 

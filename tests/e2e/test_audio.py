@@ -16,8 +16,9 @@ import soxr
 
 from pipecat_workers_cli.services.models import transcribe
 from tests.e2e.caller import calling
-from tests.e2e.conftest import PMW, write_brief
+from tests.e2e.conftest import write_brief
 from tests.fakes.collector import SpanSeen, collecting
+from tests.program import PMW
 
 pytestmark = [
     pytest.mark.speech,
@@ -173,7 +174,7 @@ def test_the_files_time_is_the_calls(handoff):
     [told] = handoff.told("user")
     _, answer = handoff.told("bot")
     assert question[1] < told["at_ms"] / 1000 < price[0]
-    assert answer["latency_ms"] / 1000 == pytest.approx(price[0] - question[1], abs=0.25)
+    assert answer["latency_ms"] / 1000 == pytest.approx(price[0] - question[1], abs=0.5)
     assert handoff.seconds == pytest.approx(handoff.told("end")[0]["at_ms"] / 1000, abs=0.5)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,6 +26,7 @@ from tests.e2e.browser import (
 )
 from tests.e2e.conftest import Server, own_folders
 from tests.e2e.fleet import Fleet
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.browser,
@@ -98,10 +98,8 @@ def serve_all_along() -> Iterator[Callable[..., Server]]:
         env = {**kept, **own_folders(folder)}
 
         def start(*words: str) -> Server:
-            with socket.create_server(("localhost", 0)) as probe:
-                port = probe.getsockname()[1]
             words = (*words, "--services", "offline", "-o", "json")
-            running.append(Server(list(words), port=port, env=env, cwd=Path(folder)))
+            running.append(Server(list(words), port=free_port(), env=env, cwd=Path(folder)))
             return running[-1]
 
         yield start

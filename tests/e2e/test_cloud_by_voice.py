@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -21,6 +20,7 @@ from tests.fakes.cartesia import FakeCartesia, pitch
 from tests.fakes.deepgram import FakeDeepgram
 from tests.fakes.openai import FakeOpenAI
 from tests.fakes.provider import Behaviour, FakeProvider
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.speech,
@@ -74,12 +74,10 @@ class Cloud:
 
 
 async def start_server(*words: str, env: dict[str, str], folder: str) -> Server:
-    with socket.create_server(("localhost", 0)) as probe:
-        port = probe.getsockname()[1]
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     env = {**kept, **env, **own_folders(folder)}
     return await asyncio.to_thread(
-        Server, [*words, "-o", "json"], port=port, env=env, cwd=Path(folder)
+        Server, [*words, "-o", "json"], port=free_port(), env=env, cwd=Path(folder)
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import PMW
+from tests.program import PMW
 
 FULL = Path("/dev/full")
 OFFLINE = ("--services", "offline")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from pipecat_workers_cli.session.console import caller_says
-from tests.e2e.conftest import PMW, write_brief
+from tests.e2e.conftest import write_brief
+from tests.program import PMW
 from tests.sound import Listener, VirtualSound
 from tests.terminal import Terminal
 
@@ -42,9 +43,9 @@ def say(sound: VirtualSound, text: str) -> None:
 
 @pytest.mark.aloud
 @pytest.mark.flaky(reruns=1)  # a small model mishears now and then
-def test_a_spoken_handoff_by_microphone_and_loudspeaker(pmw, sound, listener, tmp_path):
-    goodbye = spoken("Goodbye. Goodbye.")  # before, for it must not outlast the greeting
-    call = pmw("run", write_brief(tmp_path), *OFFLINE, "-t", "local", env=sound.env)
+def test_a_spoken_handoff_by_microphone_and_loudspeaker(pmw, sound, listener):
+    goodbye = spoken("Goodbye.")  # made before, to be over long before the greeting is
+    call = pmw("handoff", *OFFLINE, "-t", "local", env=sound.env)
     listener.wait_for_speech()
     sound.say(goodbye)  # which the bot doesn't hear: its own voice would come with it
     call.wait_for_line("greeter: Welcome")

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from tests.e2e.conftest import PMW
+from tests.program import PMW
 
 
 def test_it_holds_a_call_offline_with_a_transfer_a_job_and_a_filler(tmp_path, pmw_env):

@@ -1,9 +1,10 @@
 """Code of the user's own that fails, as its author meets it: two lines, and a traceback by -v."""
 
 import subprocess
-import sys
 
 import pytest
+
+from tests.program import PMW
 
 CODE = """
 import asyncio
@@ -43,7 +44,7 @@ def run(tmp_path):
         (tmp_path / "own.py").write_text(CODE)
         (tmp_path / "broken.py").write_text("import os\nKEY = os.environ['NOT_THERE']\n")
         (tmp_path / "mine.toml").write_text(RECIPE.format(kind=kind, main=main))
-        command = [sys.executable, "-m", "pipecat_workers_cli", "run", "./mine.toml"]
+        command = [*PMW, "run", "./mine.toml"]
         return subprocess.run(
             [*command, "--services", "offline", "--say", "Where is it?", *words],
             cwd=tmp_path,

@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from tests.e2e.conftest import PMW
 from tests.e2e.fleet import Talk
 from tests.fleet.proxies import SLOW, TOKEN
+from tests.program import PMW
 
 ANSWER = "At last, the slow answer."
 OFFLINE = ("--services", "offline")

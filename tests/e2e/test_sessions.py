@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import PMW, connected
+from tests.e2e.conftest import connected
 from tests.e2e.test_serving import eval_hello
+from tests.ports import free_port
+from tests.program import PMW
 from tests.terminal import Terminal
 
 OFFLINE = ("--services", "offline")
@@ -43,9 +45,7 @@ def sessions(run: Run) -> list[dict]:
 
 def start(run: Run, *words: str) -> dict:
     """Start a session in the background, and return what is printed of it."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     started = run("handoff", *OFFLINE, "--port", port, "--detach", "-o", "json", *words)
     assert (started.returncode, started.stderr) == (0, ""), started
     return json.loads(started.stdout)
@@ -187,9 +187,7 @@ def test_a_turn_without_an_answer_in_time_is_an_error_and_the_call_goes_on(pmw_r
     )
     started = pmw_run("run", "./slow.toml", *OFFLINE, "--port", "0", "--detach")
     assert started.returncode == 2  # no such port: what the child says of it comes through
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     started = pmw_run("run", "./slow.toml", *OFFLINE, "--port", port, "--detach")
     assert started.returncode == 0, started.stderr
     assert started.stdout.splitlines()[0] == f"slow at http://localhost:{port}/"

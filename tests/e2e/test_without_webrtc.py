@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ from tests.e2e.browser import (
     stretches,
 )
 from tests.e2e.conftest import Server, own_folders, write_brief
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.browser,
@@ -93,12 +93,10 @@ def acme() -> Iterator[Server]:
     """A `pmw` with room for one call, which asks for a page token."""
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     with tempfile.TemporaryDirectory() as folder:
-        with socket.create_server(("localhost", 0)) as probe:
-            port = probe.getsockname()[1]
         words = ["run", write_brief(Path(folder)), "--services", "offline", "-o", "json"]
         words += ["--max-calls", "1", "--page-token", TOKEN]
         env = {**kept, **own_folders(folder)}
-        server = Server(words, port=port, env=env, cwd=Path(folder))
+        server = Server(words, port=free_port(), env=env, cwd=Path(folder))
         yield server
         server.stop()
 

@@ -2,7 +2,6 @@
 
 import datetime
 import ipaddress
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,16 +11,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pipecat_workers_cli.buses.link import SUBPROTOCOL, Way
+from pipecat_workers_cli.buses.link import SUBPROTOCOL
+from pipecat_workers_cli.buses.way import Way
 from pipecat_workers_cli.call.plan import plan_call
+from pipecat_workers_cli.fleet.doorstep import Doorstep
 from pipecat_workers_cli.fleet.gate import GateRules
-from pipecat_workers_cli.fleet.gateway import Doorstep, Gateway
+from pipecat_workers_cli.fleet.gateway import Gateway
 from pipecat_workers_cli.fleet.health import answering
 from pipecat_workers_cli.fleet.stock_gateway import StockGateway
 from pipecat_workers_cli.options import LinkOptions, Wire
 from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.traffic.tap import Tap
 from tests.call.conftest import OFFLINE
+from tests.ports import free_port
 
 TOKEN = "the-right-token"
 SLOW = """
@@ -39,12 +41,6 @@ script = [
   { say = "You said {text}" },
 ]
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -84,6 +80,7 @@ async def proxying(
     max_calls: int = 100,
     idle_timeout: float = 300,
     wire: Wire = Wire.PMW,
+    origins: tuple[str, ...] = (),
 ) -> AsyncIterator[Gateway]:
     """Serve a worker to links for as long as the block lasts."""
     plan = plan_call(load_recipe(recipe), OFFLINE, speech=False).hosting([worker])
@@ -91,7 +88,7 @@ async def proxying(
     gateway = (StockGateway if stock else Gateway)(
         plan,
         Doorstep("127.0.0.1", port or free_port(), tls),
-        GateRules(tokens, subprotocol=None if stock else SUBPROTOCOL),
+        GateRules(tokens, origins, subprotocol=None if stock else SUBPROTOCOL),
         Tap(),
         max_calls=max_calls,
         idle_timeout=idle_timeout,

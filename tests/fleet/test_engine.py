@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pipecat_workers_cli.buses.urls import SharedBus, open_network
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.fleet import engine
 from pipecat_workers_cli.fleet.lifeline import LIFELINE
+from tests.ports import free_port
 
 ENGINES = sorted(engine.ENGINES)
 
@@ -40,10 +40,7 @@ def started(*words: str, lifeline: int | None = None):
 
 
 def run_engine(name: str, folder, lifeline: int | None = None):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = ("pipecat_workers_cli.fleet.engine", name, str(folder), str(port))
+    words = ("pipecat_workers_cli.fleet.engine", name, str(folder), str(free_port()))
     return started(*words, lifeline=lifeline)
 
 

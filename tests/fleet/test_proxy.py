@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from websockets.asyncio.server import serve
 
-from pipecat_workers_cli.buses.link import require_reachable
+from pipecat_workers_cli.buses.way import require_reachable
 from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions
@@ -16,11 +16,11 @@ from tests.fleet.proxies import (
     SLOW,
     TOKEN,
     certificate,
-    free_port,
     proxying,
     sets_for,
     way_to,
 )
+from tests.ports import free_port
 
 ANSWER = "At last, the slow answer."
 

@@ -28,7 +28,8 @@ from pipecat_workers_cli.wire.letter import Letter, Parcel
 from pipecat_workers_cli.wire.notice import Joined, Offer, decode_offer, encode_notice
 from tests.buses.asking import until_true
 from tests.call.conftest import open_words_call
-from tests.fleet.proxies import free_port, proxying, sets_for
+from tests.fleet.proxies import proxying, sets_for
+from tests.ports import free_port
 
 CALL, MAIN, HERE = "c0ffee00", "acme", "assistant"
 OFFER = Offer(

@@ -31,14 +31,16 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import InvalidStatus
 
-from pipecat_workers_cli.buses.link import Code, Way
+from pipecat_workers_cli.buses.link import Code
 from pipecat_workers_cli.buses.stock_link import open_stock_link
+from pipecat_workers_cli.buses.way import Way
 from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions, Wire
 from tests.buses.asking import until_true
 from tests.call.conftest import open_words_call
-from tests.fleet.proxies import TOKEN, free_port, proxying
+from tests.fleet.proxies import TOKEN, proxying
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PROMPT = 2.0  # seconds in which all is answered; a flush that is waited for takes ten

@@ -8,7 +8,7 @@ from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.recipe.new import new_recipe, write_recipe
 from pipecat_workers_cli.recipe.schema import SCHEMA_FILE, render_schema
-from tests.e2e.conftest import PMW
+from tests.program import PMW
 
 
 def test_it_is_right_and_teaches_transfers_a_job_a_filler_a_script_and_voices(tmp_path):

@@ -16,6 +16,8 @@ import aiortc
 import pytest
 import websockets
 
+from tests.ports import free_port
+
 EVIL = "https://evil.example"
 TOKEN = "fedcba9876543210"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -151,11 +153,6 @@ def wait_for_port(port: int, process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(ConnectionRefusedError):
             socket.create_connection(("localhost", port)).close()
             return
-
-
-def free_port() -> int:
-    with socket.create_server(("localhost", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def example(path: str) -> str:

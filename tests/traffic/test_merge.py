@@ -5,7 +5,7 @@ from dataclasses import replace
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.kinds import Kind
 from pipecat_workers_cli.traffic.merge import merged
-from pipecat_workers_cli.traffic.snapshot import CallView, Edge, JobView, Snapshot, WorkerView
+from pipecat_workers_cli.traffic.views import CallView, Edge, JobView, Snapshot, WorkerView
 
 EDGE = Edge(Kind.JOB_REQUEST, "greeter", "sensor", 3, 1.0, 10, 0.5, last_seen=9.0, p50=1.0)
 WORKER = WorkerView("greeter", False, 1, 2, "Hello", 20.0, 30.0, ready_in=1, jobs=1, silent=1.5)
