@@ -86,6 +86,7 @@ class WorkerHost(Callerless):
         self._post = post
         self._tap = tap
         self.held: dict[tuple[str, str, int], Hosted] = {}
+        self._claiming: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
         self._draining = False
@@ -119,6 +120,8 @@ class WorkerHost(Callerless):
         await load_models(self._plan.choices())
         for planned in self._plan.workers:  # the first takes its time, to import what it needs
             await build_worker(self._plan, planned)
+        if self._draining:  # already: nothing was claimed, and nothing is to be
+            return
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._claiming = [

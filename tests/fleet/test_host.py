@@ -53,3 +53,13 @@ async def test_a_worker_that_no_call_takes_in_is_given_up(server):
         await until_true(lambda: not host.held)
         await asyncio.sleep(LEASE + 1)
         assert host.counts.claims == 1
+
+
+async def test_a_host_that_is_to_drain_before_it_has_begun_claims_nothing(server):
+    bus = SharedBus(server.url, f"test_{uuid4().hex[:8]}")
+    async with open_network(bus) as network:
+        await offer(network, "greeter")
+        async with hosting(bus, "greeter") as host:
+            assert await host.drain(within=1)
+            await asyncio.sleep(1)  # it builds its workers once meanwhile
+            assert host.counts.claims == 0
