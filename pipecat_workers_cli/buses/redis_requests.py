@@ -170,9 +170,10 @@ class Requests:
             last: What they answer is not told; nobody waits for it over `LEAVE_WITHIN`.
         """
         try:
-            with suppress(TimeoutError, PmwError):
-                async with asyncio.timeout(LEAVE_WITHIN):
-                    await self.ask(*last)
+            if last:
+                with suppress(TimeoutError, PmwError):
+                    async with asyncio.timeout(LEAVE_WITHIN):
+                        await self.ask(*last)
         finally:
             await self._disconnect()
 

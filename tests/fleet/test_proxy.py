@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 from websockets.asyncio.server import serve
 
 from pipecat_workers_cli.buses.way import require_reachable
+from pipecat_workers_cli.call import links as call_links
+from pipecat_workers_cli.call import placement
 from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions
 from tests.buses.asking import until_true
+from tests.buses.tunnel import open_tunnel
 from tests.call.conftest import open_words_call
 from tests.fleet.proxies import (
     SLOW,
@@ -173,7 +177,7 @@ async def test_a_link_that_breaks_in_mid_answer_is_opened_again_and_answers_once
 
 
 async def test_a_far_end_that_never_comes_back_is_given_up_and_the_caller_is_told(slow):
-    async with contextlib.AsyncExitStack() as stack:
+    async with contextlib.contextlib.AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(proxying(slow))
         async with open_words_call(
             slow, sets=sets_for(gateway), distribution=links(reconnect_timeout=2.5)
@@ -279,3 +283,23 @@ kind = "specialist"
 prompt = "You know prices."
 script = [{ say = "It is 5 dollars." }]
 """
+
+
+async def test_all_links_are_left_at_once_though_nobody_answers(monkeypatch):
+    monkeypatch.setattr(call_links, "LEAVE_WITHIN", 2.0)
+    monkeypatch.setattr(placement, "TIDY_WITHIN", 30.0)
+    async with contextlib.AsyncExitStack() as stack:
+        sets, gateways, tunnels = [], [], []
+        for name in ("advocate", "critic", "analyst"):
+            gateways.append(await stack.enter_async_context(proxying("debate", worker=name)))
+            url = gateways[-1].doorstep.url
+            tunnels.append(await stack.enter_async_context(open_tunnel(url)))
+            sets.append(f'workers.{name}.at="{tunnels[-1].url}"')
+        opened = open_words_call("debate", sets=tuple(sets), distribution=links())
+        async with opened as call:
+            await call.opened()
+            await until_true(lambda: all(gateway.held for gateway in gateways))
+            for tunnel in tunnels:
+                tunnel.open.clear()
+            began = time.monotonic()
+        assert time.monotonic() - began < 2  # each takes a second
