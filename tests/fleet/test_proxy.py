@@ -177,7 +177,7 @@ async def test_a_link_that_breaks_in_mid_answer_is_opened_again_and_answers_once
 
 
 async def test_a_far_end_that_never_comes_back_is_given_up_and_the_caller_is_told(slow):
-    async with contextlib.contextlib.AsyncExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(proxying(slow))
         async with open_words_call(
             slow, sets=sets_for(gateway), distribution=links(reconnect_timeout=2.5)
