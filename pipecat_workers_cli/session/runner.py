@@ -10,10 +10,8 @@ from fastapi.staticfiles import StaticFiles
 from pipecat.evals.serializer import EvalConnectionFlags
 from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
 
-from pipecat_workers_cli.checks import State
-from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import ServeOptions
-from pipecat_workers_cli.session.ports import check_port
 
 PAGE = Path(__file__).parent / "page"
 OURS = ("--host", "--port", "-t", "--transport", "--allowed-origins")
@@ -77,17 +75,6 @@ def runner_option(options: ServeOptions, *names: str) -> str | None:
         return reader.parse_known_args(options.runner_args)[0].found
     except argparse.ArgumentError:
         return None  # the runner, too, refuses them
-
-
-def require_port(host: str, port: int) -> None:
-    """Refuse to start on a port that is taken, in our words instead of a traceback.
-
-    Raises:
-        PmwError: Something listens there, or the address isn't this machine's.
-    """
-    finding = check_port(host, port)
-    if finding.state is State.WRONG:
-        raise PmwError(f"cannot listen on port {port}: {finding.found}", mend=finding.mend)
 
 
 def add_page(app: FastAPI) -> None:
