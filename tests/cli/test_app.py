@@ -321,6 +321,17 @@ def test_what_follows_two_dashes_is_for_pipecats_runner(
     assert not terminal.verbose
 
 
+def test_of_the_proxys_two_ends_the_callers_has_a_runner(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("-t", "twilio", "--", "--proxy", "example.org")
+    terminal = terminal_after(run, monkeypatch, "proxy", "call", *words)
+    assert terminal.runner_args == ("--proxy", "example.org")
+    code, _, err = run("proxy", "serve", "--", "--proxy", "example.org")
+    assert code == 2
+    assert err.startswith("error: pmw proxy serve takes nothing after '--'")
+
+
 @pytest.mark.parametrize("words", [("-v", "handoff"), ("handoff", "-v")])
 def test_verbose_is_log_level_debug_before_and_after_the_command(
     run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 from pipecat_workers_cli.cli import up
 from pipecat_workers_cli.cli.app import app
 from pipecat_workers_cli.cli.call_arguments import takes_call_options_but
+from pipecat_workers_cli.cli.detach import _without
 from pipecat_workers_cli.cli.up import typed_words
 from pipecat_workers_cli.options import CallOptions
 
@@ -61,3 +62,8 @@ def test_a_worker_behind_a_proxy_is_given_no_host(monkeypatch):
     answer = CliRunner().invoke(app, ["up", "handoff", "--set", at, "--services", "offline"])
     assert answer.exit_code == 0, answer.output
     assert list(systems[0].hosts) == ["greeter"]
+
+
+def test_no_word_of_a_child_is_the_page_token():
+    typed = ("run", "x", "--page-token", "0123456789abcdef", "--port", "1", "--page-token=other")
+    assert [*_without(typed, "--page-token")] == ["run", "x", "--port", "1"]

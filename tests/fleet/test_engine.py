@@ -118,6 +118,7 @@ async def test_what_an_engine_says_is_not_taken_for_its_url(monkeypatch):
         engine="redis",
         main="main",
         main_words=("tests.fleet.programs", "end", "3"),
+        main_env={},
         hosts={},
         serves=False,
         foreground=False,
