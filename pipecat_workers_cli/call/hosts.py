@@ -1,5 +1,6 @@
 """Workers of a call that hosts run: offered on a shared engine, claimed by whoever has room."""
 
+import asyncio
 import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -7,17 +8,20 @@ from dataclasses import dataclass, field
 
 from pipecat_workers_cli.buses.network import LEASE
 from pipecat_workers_cli.buses.post import Post, Take
+from pipecat_workers_cli.buses.presence import look
 from pipecat_workers_cli.buses.remote import Seat
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.links import seekers_by_link
 from pipecat_workers_cli.call.place import Seeker
 from pipecat_workers_cli.call.placement import Placement
 from pipecat_workers_cli.call.plan import Plan
+from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions
 from pipecat_workers_cli.recipe.files import shipped_path
 from pipecat_workers_cli.wire.notice import Offer, encode_notice
 
 OFFER_AGAIN = (LEASE + 3.0, 30.0)  # seconds of silence after which, and at most; doubled each time
+LOOK_WITHIN = 1.0  # seconds for a look at who else hosts a worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +96,22 @@ class HostSeeker:
         """Why the engine can't be reached; None while it can."""
         return self._post.failure
 
-    @property
-    def missing(self) -> str:
-        """What the user is told if nobody hosts it."""
+    async def missing(self) -> str:
+        """Return what the user is told while nobody takes it."""
+        busy = await self._busy_hosts()
         mend = hosting_command(self.worker, self._shared, self._plan)
+        if busy:
+            return f"all {busy} hosts of {self.worker} are full or draining; start another: {mend}"
         return f"nobody hosts {self.worker}; start it: {mend}"
+
+    async def _busy_hosts(self) -> int:
+        recipe = self._plan.loaded.recipe.name
+        try:
+            async with asyncio.timeout(LOOK_WITHIN):
+                hosts = (await look(self._post.network)).hosts
+        except (TimeoutError, PmwError):
+            return 0
+        return sum((seen.row.recipe, seen.row.worker) == (recipe, self.worker) for seen in hosts)
 
     def seat(self, sender: str, epoch: int) -> Seat:
         """Return the seat of a host that wrote."""

@@ -133,9 +133,8 @@ class LinkSeeker:
         self._holding: asyncio.Task[None] | None = None
         self._old: set[asyncio.Task[None]] = set()
 
-    @property
-    def missing(self) -> str:
-        """What the user is told if it can't be reached."""
+    async def missing(self) -> str:
+        """Return what the user is told while it can't be reached."""
         return f"{self.worker} can't be reached: {self._why}"
 
     def seat(self, sender: str, epoch: int) -> Seat | None:

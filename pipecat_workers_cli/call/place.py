@@ -40,9 +40,8 @@ class Seeker(Protocol):
         """Why nobody can be looked for now; None if it is possible."""
         ...
 
-    @property
-    def missing(self) -> str:
-        """What the user is told if nobody is there, with the mend."""
+    async def missing(self) -> str:
+        """Return what the user is told while nobody is there, with the mend."""
         ...
 
     def seat(self, sender: str, epoch: int) -> Seat | None:

@@ -199,10 +199,14 @@ class Placement:
         """Say that nobody runs a worker, to the user once and to the caller now and then."""
         if not place.told and not self._cut_off:
             place.told = True
-            self._tell(event="error", worker=place.worker, text=place.seeker.missing)
+            self._start(self._tell_missing(place))
         if self._is_waited_for(place.worker) and now - self._apologised_at > SAY_AGAIN:
             self._apologised_at = now
             await self._say(place.seeker.sorry)
+
+    async def _tell_missing(self, place: Place, more: str = "") -> None:
+        missing = await place.seeker.missing()
+        self._tell(event="error", worker=place.worker, text=f"{missing}{more}")
 
     def _is_waited_for(self, worker: str) -> bool:
         main = self._main
@@ -258,7 +262,7 @@ class Placement:
         with suppress(PmwError):
             await place.seeker.leave()
         why = f"{place.worker} was given up after {place.seeker.gives_up_after:g} s"
-        self._tell(event="error", worker=place.worker, text=f"{place.seeker.missing}; given up")
+        await self._tell_missing(place, "; given up")
         self.bus.fail_jobs(place.worker, why)
         main = self._main
         opener = self._plan.loaded.recipe.opener.name
