@@ -64,9 +64,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A recording; - is st
 Call = Annotated[
     str | None, typer.Option("--call", metavar="ID", help="Only this call; a beginning will do.")
 ]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit 1 if a line of the file can't be read.")
-]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail if a line of the file can't be read.")]
 
 
 @bus_app.command("show")

@@ -99,8 +99,8 @@ def test_check_as_json_is_one_object_a_file():
         "line": 5,
         "key": "workers.greeter.sumary",
         "what": "unknown key",
-        "mend": "did you mean 'summary'? there is at, jobs, kind, llm, name, options, prompt, "
-        "prompt_file, script, summary, token, tools, transfers, tts, voice",
+        "mend": "did you mean 'summary'? choose one of: at, jobs, kind, llm, name, options, "
+        "prompt, prompt_file, script, summary, token, tools, transfers, tts, voice",
     }
     assert [fault["line"] for fault in (*device["faults"], *unknown["faults"])] == [None, None]
 
