@@ -33,6 +33,7 @@ def test_the_contracts_that_the_architecture_promises_are_there() -> None:
     assert set(contracts()) >= {
         "layers",
         "Rich, Typer and prompt_toolkit only in cli",
+        "of session, fleet knows the socket alone",
         "workers know no services",
         "no framework in the ground row",
     }
