@@ -135,6 +135,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "pmw") -> None:
         argv: The words after `pmw`; None takes the process's own.
         program: What was typed before them, as help and errors call it.
     """
+    if sys.platform == "win32":  # sessions need Unix sockets, file locks and signals
+        sys.exit("error: pmw runs on Linux and macOS, not on Windows\n  try: run it inside WSL")
     words = list(sys.argv[1:] if argv is None else argv)
     rest: list[str] = []
     if "--" in words:

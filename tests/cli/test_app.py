@@ -46,6 +46,16 @@ def run_process(*words: str, **variables: str) -> subprocess.CompletedProcess[st
     )
 
 
+def test_on_windows_it_says_in_two_lines_where_it_runs() -> None:
+    code = "import sys, pipecat_workers_cli.cli.app as app; sys.platform = 'win32'; app.main()"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (answer.returncode, answer.stdout) == (1, "")
+    what, mend = answer.stderr.splitlines()
+    assert (what.startswith("error: "), mend) == (True, "  try: run it inside WSL")
+
+
 # --- help and version ------------------------------------------------------------------
 
 

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
-from pipecat_workers_cli.options import Profile, Trust
-from pipecat_workers_cli.workers.code.engines import EngineName
+from pipecat_workers_cli.options import EngineName, Profile, Trust
 from pipecat_workers_cli.workers.coder import Coder
 from pipecat_workers_cli.workers.jobs import JobsEnd
 from tests.fakes.acme import ToolCall
