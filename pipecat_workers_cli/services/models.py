@@ -48,11 +48,6 @@ class ModelThread(Generic[Model]):
         self._load = load
         self._model: Model | None = None
 
-    @property
-    def loaded(self) -> bool:
-        """Whether the model is there."""
-        return self._model is not None
-
     async def load(self) -> None:
         """Load the model, unless it is there.
 

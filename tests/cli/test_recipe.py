@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.recipe.load import load_recipe, shipped_path
+from pipecat_workers_cli.recipe.files import shipped_path
+from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.recipe.schema import render_schema
 from tests.program import PMW
 

@@ -8,13 +8,8 @@ import pytest
 
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.recipe import files
-from pipecat_workers_cli.recipe.load import (
-    MAX_FAULTS,
-    RecipeError,
-    load_recipe,
-    shipped_path,
-    shipped_recipes,
-)
+from pipecat_workers_cli.recipe.files import shipped_path, shipped_recipes
+from pipecat_workers_cli.recipe.load import MAX_FAULTS, RecipeError, load_recipe
 
 GOOD = """\
 name = "shop"
