@@ -22,7 +22,7 @@ from pipecat_workers_cli.buses.remote import HubBus, Seat, SpokeBus
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.wire.format import Codec
 from pipecat_workers_cli.wire.letter import Letter
-from tests.buses.asking import until_true
+from tests.waiting import until
 
 CALL, MAIN, WORKER, EPOCH = "call", "acme", "ann", 1001
 on_redis = pytest.mark.parametrize("server", ["redis"], indirect=True)  # the engine is no matter
@@ -137,7 +137,7 @@ async def test_frames_arrive_once_and_in_order_while_connections_are_cut(server,
             await line.spoke.send(words(WORKER, str(number)))
             await asyncio.sleep(0.001)
     numbers = [str(number) for number in range(600)]
-    await until_true(lambda: len(line.heard_there.said) >= 600 <= len(line.heard_here.said))
+    await until(lambda: len(line.heard_there.said) >= 600 <= len(line.heard_here.said))
     assert line.heard_there.said == numbers
     assert line.heard_here.said == numbers
 
@@ -164,7 +164,7 @@ async def test_what_the_present_holder_has_not_said_is_dropped_and_counted(serve
         await stranger.sent(there, within=3)
     assert await line.ask({"number": 1}) == {"number": 1}
     await line.spoke.send(words(WORKER, "fresh"))
-    await until_true(lambda: line.heard_here.said)
+    await until(lambda: line.heard_here.said)
     assert line.heard_here.said == ["fresh"]
     assert line.heard_there.said == []
     assert line.heard_here.ends == line.heard_there.ends == 0
