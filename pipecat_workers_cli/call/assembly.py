@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from loguru import logger
-from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.bus import WorkerBus
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
@@ -148,6 +147,8 @@ def _tools(plan: Plan, speaker: Speaker) -> list[Tool]:
 
 def spoken_turns() -> LLMUserAggregatorParams:
     """Return how turns are told apart by sound: voice activity, then Pipecat's smart turn."""
+    from pipecat.audio.vad.silero import SileroVADAnalyzer  # noqa: PLC0415  # calls in words need none
+
     return LLMUserAggregatorParams(
         vad_analyzer=SileroVADAnalyzer(), user_turn_strategies=UserTurnStrategies()
     )

@@ -1,12 +1,13 @@
 """Lines of a screen: texts cut to a width in terminal cells, and what prints them."""
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
+
+from pipecat_workers_cli.cli.plain_text import plain
 
 Span = tuple[str, str]
 """A text and its Rich style; the style may be empty."""
@@ -20,22 +21,6 @@ IN_ASCII = str.maketrans(
     {"●": "*", "→": ">", "·": "-", "…": "~", "✓": "+", "✗": "x", "▸": ">", "›": ">", "°": " "}
     | dict(zip(HEIGHTS, "_.-:=+*#", strict=True))
 )
-HIDDEN = {"Cf", "Cs"}  # joiners, direction marks, halves of surrogates: they move what follows
-WIDENS = "\ufe0f"  # makes some terminals draw the sign before it two cells wide
-
-
-def plain(text: str) -> str:
-    """Return `text` as one line that moves no cursor: words come from callers and models."""
-    if text.isascii() and text.isprintable():
-        return text
-    kept: list[str] = []
-    for sign in text:
-        category = unicodedata.category(sign)
-        if category == "Cc" or category in {"Zl", "Zp"}:
-            kept.append(" ")
-        elif category not in HIDDEN and sign != WIDENS:
-            kept.append(sign)
-    return "".join(kept)
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
-from pipecat_workers_cli.cli.cells import plain
+from pipecat_workers_cli.cli.plain_text import plain
 from pipecat_workers_cli.cli.turns import render_entry
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
 

@@ -17,7 +17,7 @@ from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.options import CallOptions, EngineName, Trust, Wire
+from pipecat_workers_cli.options import CallOptions, EngineName, ServeOptions, Trust, Wire
 
 
 @takes_call_options
@@ -245,7 +245,25 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
 
         talk_aloud(terminal, plan, options, lines, bus=bus)
     else:
+        check_serving(options.serve)
         with Progress(terminal, "loading Pipecat"):
             from pipecat_workers_cli.cli.serving import serve_calls
 
         serve_calls(terminal, plan, options, bus=bus, read=read)
+
+
+def check_serving(serve: ServeOptions) -> None:
+    """Refuse to serve where that can't be, before seconds go by in loading Pipecat.
+
+    Raises:
+        ConfigurationError: There is no such transport, or the bind isn't safe.
+        PmwError: The transport lacks something, or the port is taken.
+    """
+    from pipecat_workers_cli.session.door_rules import door_rules
+    from pipecat_workers_cli.session.ports import require_port
+    from pipecat_workers_cli.transports.params import check_transport
+
+    if serve.transport is not None:
+        check_transport(serve.transport)
+    door_rules(serve)
+    require_port(serve.host, serve.port)

@@ -102,7 +102,7 @@ class Progress:
             self._write(f"… {what} ({seconds:.0f} s)" if seconds >= 1 else f"… {what}")
 
     def _write(self, line: str) -> None:
-        from pipecat_workers_cli.cli.cells import plain
+        from pipecat_workers_cli.cli.plain_text import plain
 
         width = shutil.get_terminal_size().columns - 1
         # The cursor goes back to the margin, so that whatever is printed next begins there.

@@ -23,7 +23,6 @@ from pipecat_workers_cli.session.recording import recorded
 from pipecat_workers_cli.session.serve import Serving, serve
 from pipecat_workers_cli.traffic.entry import Event
 from pipecat_workers_cli.traffic.tap import Tap
-from pipecat_workers_cli.transports.params import check_transport
 
 PROBLEMS = frozenset[Event]({"error"})
 
@@ -46,12 +45,10 @@ def serve_calls(
         read: Reads, plans and checks the recipe anew, for the next call.
 
     Raises:
-        PmwError: The transport or the port isn't there, or an answer took too long.
+        PmwError: The port isn't there, or an answer took too long.
         ConfigurationError: The bind isn't safe.
         KeyboardInterrupt: SIGINT ended the session.
     """
-    if options.serve.transport is not None:
-        check_transport(options.serve.transport)
     tap = Tap()
     if options.output is Output.JSON:
         tap.subscribe(TurnPrinter(Output.JSON))

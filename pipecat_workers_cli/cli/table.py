@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.live import Live
 
-from pipecat_workers_cli.cli.cells import Sheet, plain
+from pipecat_workers_cli.cli.cells import Sheet
 from pipecat_workers_cli.cli.chosen import Chosen, Memory, Source, save_remembered
 from pipecat_workers_cli.cli.keys import lent_screen, open_keys, terminal_fd
 from pipecat_workers_cli.cli.parts import clock
+from pipecat_workers_cli.cli.plain_text import plain
 from pipecat_workers_cli.cli.sheet import Header, render_table
 from pipecat_workers_cli.cli.turns import render_entry
 from pipecat_workers_cli.cli.view import Mode, View, press

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping
 
 import msgspec
 
-from pipecat_workers_cli.cli.cells import plain
+from pipecat_workers_cli.cli.plain_text import plain
 from pipecat_workers_cli.options import Output
 from pipecat_workers_cli.traffic.entry import TOLD, Entry, Event
 

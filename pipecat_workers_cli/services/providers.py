@@ -91,9 +91,9 @@ class Persona:
     script: tuple[Rule, ...] = ()
 
 
-CLOUD = "pipecat_workers_cli.services.cloud"
-OFFLINE = "pipecat_workers_cli.services.offline"
-SCRIPTED = "pipecat_workers_cli.services.scripted"
+HERE = "pipecat_workers_cli.services"
+ANTHROPIC, CARTESIA, DEEPGRAM = f"{HERE}.anthropic", f"{HERE}.cartesia", f"{HERE}.deepgram"
+OPENAI, OFFLINE, SCRIPTED = f"{HERE}.openai", f"{HERE}.offline", f"{HERE}.scripted"
 
 
 TOOL_TIMEOUT = 30.0  # seconds for a tool that says nothing else; as long as a job may take
@@ -153,23 +153,23 @@ STT, LLM, TTS = Role.STT, Role.LLM, Role.TTS
 
 # fmt: off
 ROWS = (
-    Provider(STT, "deepgram", CLOUD, "build_deepgram", calls=BY_WIRE, default="nova-3-general",
+    Provider(STT, "deepgram", DEEPGRAM, "build_deepgram", calls=BY_WIRE, default="nova-3-general",
              packages=("deepgram",), key="DEEPGRAM_API_KEY", url="DEEPGRAM_BASE_URL",
              question=ASK_DEEPGRAM, settings=DEEPGRAM_SETTINGS),
     Provider(STT, "moonshine", OFFLINE, "build_moonshine", calls=ON_TWO_CORES, default="tiny",
              models=("tiny",), packages=("moonshine_voice",), extra="offline", local=True),
-    Provider(LLM, "openai", CLOUD, "build_openai", calls=IN_WORDS, default="gpt-4.1-mini",
+    Provider(LLM, "openai", OPENAI, "build_openai", calls=IN_WORDS, default="gpt-4.1-mini",
              packages=("openai",), key="OPENAI_API_KEY", url="OPENAI_BASE_URL",
              question=ASK_OPENAI, settings=OPENAI_SETTINGS),
-    Provider(LLM, "anthropic", CLOUD, "build_anthropic", calls=IN_WORDS, default="claude-haiku-4-5",
-             packages=("anthropic",), key="ANTHROPIC_API_KEY", url="ANTHROPIC_BASE_URL",
-             question=ASK_ANTHROPIC, settings=ANTHROPIC_SETTINGS),
-    Provider(LLM, "ollama", CLOUD, "build_ollama", calls=ON_TWO_CORES, default="qwen3",
+    Provider(LLM, "anthropic", ANTHROPIC, "build_anthropic", calls=IN_WORDS,
+             default="claude-haiku-4-5", packages=("anthropic",), key="ANTHROPIC_API_KEY",
+             url="ANTHROPIC_BASE_URL", question=ASK_ANTHROPIC, settings=ANTHROPIC_SETTINGS),
+    Provider(LLM, "ollama", OPENAI, "build_ollama", calls=ON_TWO_CORES, default="qwen3",
              packages=("openai",), url="OLLAMA_BASE_URL", question=ASK_OLLAMA,
              settings=OPENAI_SETTINGS, local=True),
     Provider(LLM, "scripted", SCRIPTED, "ScriptedLLMService", calls=IN_WORDS, models=(),
              local=True),
-    Provider(TTS, "cartesia", CLOUD, "build_cartesia", calls=BY_WIRE,
+    Provider(TTS, "cartesia", CARTESIA, "build_cartesia", calls=BY_WIRE,
              default="71a7ad14-091c-4e8e-a314-022ece01c121",
              packages=("websockets",), key="CARTESIA_API_KEY", url="CARTESIA_BASE_URL",
              question=ASK_CARTESIA, settings=CARTESIA_SETTINGS),

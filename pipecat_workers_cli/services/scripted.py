@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from pipecat.adapters.llm.base_llm_adapter import BaseLLMAdapter
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
     Frame,
@@ -40,6 +41,34 @@ from pipecat_workers_cli.services.trigger import (
 WORD = re.compile(r"\s*\S+(?:\s+$)?")
 
 
+class ScriptedLLMAdapter(BaseLLMAdapter[dict[str, Any]]):
+    """Leaves a conversation as it is: there is no provider whose form it would need.
+
+    What Pipecat chooses for those that name none would load OpenAI's package, which takes a
+    quarter of the time in which a call offline starts.
+    """
+
+    @property
+    def id_for_llm_specific_messages(self) -> str:
+        """What would mark a message as for this LLM alone."""
+        return "scripted"
+
+    async def get_llm_invocation_params(
+        self, context: LLMContext, **_kwargs: Any
+    ) -> dict[str, Any]:
+        """Return the conversation's messages."""
+        return {"messages": _standard_messages(context)}
+
+    def to_provider_tools_format(self, tools_schema: ToolsSchema) -> list[Any]:
+        """Return the tools as mappings."""
+        return [tool.to_default_dict() for tool in tools_schema.standard_tools]
+
+    def get_messages_for_logging(self, context: LLMContext) -> list[dict[str, Any]]:
+        """Return the messages, sound and pictures in them cut short."""
+        messages = self.get_messages(context, truncate_large_values=True)
+        return [dict(message) for message in messages if isinstance(message, Mapping)]
+
+
 class ScriptedLLMService(LLMService):
     """Speaks as one worker, by the rules of its script.
 
@@ -47,6 +76,8 @@ class ScriptedLLMService(LLMService):
     placeholders, and answers cut off by the caller, could not be counted in a conversation
     without doubt. A text counts as used once its first word is due.
     """
+
+    adapter_class = ScriptedLLMAdapter
 
     def __init__(self, *, persona: Persona) -> None:
         """Take a worker's part.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipecat_workers_cli.addresses import is_loopback
 from pipecat_workers_cli.checks import Check, State
+from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.settings import variable
 
 if TYPE_CHECKING:
@@ -47,6 +48,17 @@ def check_port(host: str, port: int) -> Check:
             "the command will want --page-token TOKEN or --insecure",
         )
     return Check(name, State.OK, f"free on {host}")
+
+
+def require_port(host: str, port: int) -> None:
+    """Refuse to start on a port that is taken, in our words instead of a traceback.
+
+    Raises:
+        PmwError: Something listens there, or the address isn't this machine's.
+    """
+    finding = check_port(host, port)
+    if finding.state is State.WRONG:
+        raise PmwError(f"cannot listen on port {port}: {finding.found}", mend=finding.mend)
 
 
 def why_not_listening(error: OSError, host: str, port: int) -> tuple[str, str]:

@@ -11,10 +11,8 @@ from fastapi.staticfiles import StaticFiles
 from pipecat.evals.serializer import EvalConnectionFlags
 from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
 
-from pipecat_workers_cli.checks import State
-from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import ServeOptions
-from pipecat_workers_cli.session.ports import check_port
 
 PAGE = Path(__file__).parent / "page"
 OURS = ("--host", "--port", "-t", "--transport", "--allowed-origins")
@@ -65,17 +63,6 @@ def runner_option(options: ServeOptions, *names: str) -> str | None:
         if name in names:
             return value if equals else following
     return None
-
-
-def require_port(host: str, port: int) -> None:
-    """Refuse to start on a port that is taken, in our words instead of a traceback.
-
-    Raises:
-        PmwError: Something listens there, or the address isn't this machine's.
-    """
-    finding = check_port(host, port)
-    if finding.state is State.WRONG:
-        raise PmwError(f"cannot listen on port {port}: {finding.found}", mend=finding.mend)
 
 
 def add_page(app: FastAPI) -> None:

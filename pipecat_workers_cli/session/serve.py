@@ -40,10 +40,10 @@ from pipecat_workers_cli.session.door import Door
 from pipecat_workers_cli.session.door_rules import EVERY_ADDRESS, DoorRules, door_rules, own_host
 from pipecat_workers_cli.session.memory import give_back, keep_loaded_models, limit_arenas
 from pipecat_workers_cli.session.offers import Offers
+from pipecat_workers_cli.session.ports import require_port
 from pipecat_workers_cli.session.runner import (
     RunnerParser,
     add_page,
-    require_port,
     runner_option,
     set_bot,
     wants_text,

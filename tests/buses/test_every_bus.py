@@ -1,6 +1,7 @@
 """What every shared engine gives a process, on a real server of each."""
 
 import asyncio
+import random
 import sys
 import time
 from asyncio.subprocess import PIPE
@@ -387,3 +388,38 @@ async def test_no_channel_hears_another(join, channel):
         assert [claim.body for claim in await network.claim(["work"], most=99)] == [on.encode()]
         assert await network.receive() == [on.encode()]
         await network.take_leave("host", "same")
+
+
+APART = ("", "_2", ":b", "/b", "long")
+WAVES, EACH = 4, 5  # a hundred peers in all
+WITHIN = 2.0  # seconds in which those of a wave join
+
+
+async def test_a_hundred_who_join_within_two_seconds_of_each_other_all_find_their_own(
+    server, channel
+):
+    """Fault 16: each finds those of its channel, whoever came first, and hears nobody else."""
+    chance = random.Random(16)
+
+    async def join(on: str, ended: asyncio.Barrier) -> None:
+        await asyncio.sleep(chance.uniform(0, WITHIN))
+        async with server.open_network(on) as network:
+            await network.announce("host", network.address, on.encode(), ttl=30)
+            async with asyncio.timeout(WITHIN + 5):
+                while len(found := await network.present("host")) < EACH:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                others = [one.name for one in found if one.name != network.address]
+                assert not await network.send(dict.fromkeys(others, on.encode()))
+                got = await received(network, EACH - 1)
+            await ended.wait()  # nobody leaves before all have heard all
+            assert {one.body for one in found} == {on.encode()}
+            assert got == [on.encode()] * (EACH - 1)
+            await network.take_leave("host", network.address)
+
+    for _ in range(WAVES):
+        async with asyncio.TaskGroup() as peers:
+            for end in APART:
+                on = channel.ljust(80, "x") if end == "long" else channel + end
+                ended = asyncio.Barrier(EACH)
+                for _ in range(EACH):
+                    peers.create_task(join(on, ended))

@@ -128,18 +128,23 @@ async def test_a_crash_that_lets_numbers_begin_anew_loses_no_new_parcel(server, 
 # --- what is no message
 
 
+async def asked(server, statement):
+    """Ask beside the event loop, which may be about to end a transaction that this waits for."""
+    return await asyncio.to_thread(server.ask, statement)
+
+
 @pytest.mark.parametrize("junk", ['"no Base64!"', '"YWJjZ"', '{"a": 1}', "[]", "null", "7"])
 async def test_what_is_no_message_of_ours_holds_up_no_other(server, channel, join, junk):
     one, other = await join(), await join()
     names = Names.of(channel)
     await one.offer("work", b"before")  # which makes the queues
     await one.announce("host", "somebody", b"here", ttl=5)
-    server.ask(f"SELECT pgmq.send('{names.inboxes}{other.address}', '{junk}'::jsonb)")
+    await asked(server, f"SELECT pgmq.send('{names.inboxes}{other.address}', '{junk}'::jsonb)")
     for queue in (names.offers, names.presence):
         for keys in ("'queue', 'work'", "'kind', 'host', 'name', 'stranger'"):
             body = f"jsonb_build_object({keys}, 'token', 'x', 'body', '{junk}'::jsonb)"
-            server.ask(f"SELECT pgmq.send('{queue}', {body}, 5)" if queue == names.presence else
-                       f"SELECT pgmq.send('{queue}', {body})")  # fmt: skip
+            delay = ", 5" if queue == names.presence else ""
+            await asked(server, f"SELECT pgmq.send('{queue}', {body}{delay})")
     await one.offer("work", b"after")
     await one.send({other.address: b"note"})
     assert (await received(other, 2))[-1] == b"note"

@@ -16,7 +16,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from pipecat_workers_cli.buses.local import LocalBus
-from pipecat_workers_cli.cli.cells import HEIGHTS, fit, in_ascii, plain, sparkline, wrap
+from pipecat_workers_cli.cli.cells import HEIGHTS, fit, in_ascii, sparkline, wrap
+from pipecat_workers_cli.cli.plain_text import plain
 from pipecat_workers_cli.cli.sheet import Header, render_help, render_table
 from pipecat_workers_cli.cli.table import entry_line, open_page, quick_hand_over, run_lines
 from pipecat_workers_cli.traffic.entry import Entry

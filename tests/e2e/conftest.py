@@ -76,7 +76,7 @@ class Process:
             lines.append(line.rstrip("\n"))
             self._news.put(None)
 
-    def wait_for(self, seen: Callable[[], bool], *, timeout: float = 30) -> None:
+    def wait_for(self, seen: Callable[[], bool], *, timeout: float = 60) -> None:
         """Wait until something that is printed makes `seen` true."""
         deadline = time.monotonic() + timeout
         while not seen():
@@ -88,7 +88,7 @@ class Process:
             except queue.Empty:
                 continue
 
-    def wait_for_line(self, text: str, *, timeout: float = 30) -> None:
+    def wait_for_line(self, text: str, *, timeout: float = 60) -> None:
         """Wait for a line on stdout or stderr that holds `text`."""
         self.wait_for(lambda: any(text in line for line in [*self.out, *self.err]), timeout=timeout)
 

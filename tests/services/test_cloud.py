@@ -25,7 +25,12 @@ from websockets.asyncio.server import serve
 
 from pipecat_workers_cli.options import ServiceOptions
 from pipecat_workers_cli.recipe.model import Service
-from pipecat_workers_cli.services import cloud  # noqa: F401  Pipecat warns of itself on import
+from pipecat_workers_cli.services import (  # noqa: F401  Pipecat warns of itself on import
+    anthropic,
+    cartesia,
+    deepgram,
+    openai,
+)
 from pipecat_workers_cli.services.providers import (
     Persona,
     Role,

@@ -93,9 +93,10 @@ def test_a_recording_cut_at_any_byte_is_read_up_to_there(suffix, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_killed_at_random_moments_every_file_reads(suffix, tmp_path):
+@pytest.mark.parametrize("times", [10, pytest.param(34, marks=pytest.mark.long)])
+def test_killed_at_random_moments_every_file_reads(suffix, times, tmp_path):
     random.seed(suffix)
-    for number in range(34):  # of three kinds of files: a hundred and two
+    for number in range(times):
         path = tmp_path / f"call{number}.{suffix}"
         process = subprocess.Popen([sys.executable, "-c", ENDLESS, path], stdout=subprocess.PIPE)
         while process.stdout.readline() and path.stat().st_size < 500:
@@ -103,9 +104,9 @@ def test_killed_at_random_moments_every_file_reads(suffix, tmp_path):
         time.sleep(random.uniform(0, 0.03))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        times = [entry.at_ms for entry in Recording(path, Entry)]
-        assert times
-        assert times == list(range(len(times)))
+        told = [entry.at_ms for entry in Recording(path, Entry)]
+        assert told
+        assert told == list(range(len(told)))
 
 
 def test_a_broken_line_is_named_and_passed_over(tmp_path):

@@ -169,10 +169,10 @@ HOLDS_ITSELF.extend([HOLDS_ITSELF, HOLDS_ITSELF])
     ids=["bytes", "object", "key", "nan", "deep", "deeper", "itself", "long", "surrogate", "many"],
 )
 def test_a_payload_that_cannot_cross_is_refused_with_the_reason(value, why):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(Refused, match=why):
         Codec().encode(with_payload(value))
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_a_payload_as_deep_as_may_be_crosses():

@@ -99,9 +99,9 @@ def test_what_is_no_message_is_refused_at_once_and_memory_stays_flat(data):
     codec = Codec()
     tracemalloc.start()
     try:
-        began = time.perf_counter()
+        began = time.process_time()
         reasons = {why_refused(codec, data) for _ in range(3)}
-        took = time.perf_counter() - began
+        took = time.process_time() - began
         kept, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -152,7 +152,7 @@ def spoil(data: bytes, dice: random.Random) -> bytes:
 
 def test_twenty_thousand_spoilt_messages_are_either_refused_or_whole():
     dice, codec, refused = random.Random(SEED), Codec(), 0
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(MUTATED):
         data = spoil(dice.choice(MESSAGES), dice)
         try:
@@ -161,7 +161,7 @@ def test_twenty_thousand_spoilt_messages_are_either_refused_or_whole():
             refused += 1
         else:
             codec.encode(message)  # what was let in can be told again
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert MUTATED / 2 < refused < MUTATED
 
 

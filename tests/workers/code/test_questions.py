@@ -71,6 +71,6 @@ def test_what_is_no_question_about_code_asks_for_help(text):
 
 @pytest.mark.parametrize("words", ["what ", "where is ", "does ", 'find "', "the ", "a", "is it "])
 def test_no_question_takes_long_to_understand(words):
-    began = time.monotonic()
+    began = time.process_time()
     parse_question(words * 1_000)
-    assert time.monotonic() - began < 0.5
+    assert time.process_time() - began < 0.5

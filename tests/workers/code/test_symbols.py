@@ -136,11 +136,11 @@ def test_tests_are_known_by_their_paths(path, expected):
     ["a b " * 250, "a*&" * 330, "int f(" + "a," * 480, " " * 1000, "# " * 500, "export " * 140],
 )
 def test_no_text_takes_long_to_read(line):
-    began = time.monotonic()
+    began = time.process_time()
     for path in ("x.c", "x.js", "x.go", "x.py", "x.sh"):
         definitions(path, f"{line}\n" * 200)
         uses(path, f"{line}\n" * 200, "a")
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_an_expression_of_a_thousand_terms_does_no_harm():
