@@ -177,10 +177,15 @@ def _fields(record: "Record", *, verbose: bool) -> Iterator[tuple[str, str | int
         yield "exception", strike("".join(lines)) if verbose else raised.type.__name__
 
 
+def owner_only(path: str, flags: int) -> int:
+    """Open a file for its owner's eyes alone, if it is new; `open` takes it as its `opener`."""
+    return os.open(path, flags, 0o600)
+
+
 def _open_log(log_file: Path) -> TextIO:
     try:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        return log_file.open("a", encoding="utf-8", buffering=1)
+        log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return open(log_file, "a", encoding="utf-8", buffering=1, opener=owner_only)
     except OSError as error:
         raise ConfigurationError(
             f"cannot write the log file {log_file}: {error.strerror}",

@@ -120,7 +120,7 @@ class ServeOptions:
     host: str = "localhost"
     port: int = 7860
     allowed_origins: tuple[str, ...] = ()
-    page_token: str | None = None
+    page_token: str | None = field(default=None, repr=False)
     insecure: bool = False
     runner_args: tuple[str, ...] = ()
 
@@ -201,7 +201,6 @@ class CallOptions:
         idle_timeout: Seconds in which nobody says anything before a call ends.
         max_calls: Calls at once in this process; None takes what the slowest of the
             chosen services bears.
-        log_file: Where logs go; None means stderr, or a file while a table is drawn.
         detach: Whether to run in the background.
     """
 
@@ -220,7 +219,6 @@ class CallOptions:
     max_turn_ms: int | None = None
     idle_timeout: float = 300.0
     max_calls: int | None = None
-    log_file: Path | None = None
     detach: bool = False
 
 

@@ -5,13 +5,27 @@ import re
 import time
 from collections import OrderedDict
 
-SHORTEST_TOKEN = 8  # characters; with ten guesses a minute even these take very long
+from pipecat_workers_cli.errors import ConfigurationError
+
+SHORTEST_TOKEN = 16  # characters; nobody guesses these, however fast
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # what `Authorization: Bearer` can carry
 
 
-def is_fit(token: str) -> bool:
-    """Say whether a token is long enough, and can be sent."""
-    return len(token) >= SHORTEST_TOKEN and TOKEN.fullmatch(token) is not None
+def require_fit(token: str, what: str) -> None:
+    """Refuse a token that protects nothing, or can't be sent.
+
+    Args:
+        token: The token, which isn't told.
+        what: What to call it.
+
+    Raises:
+        ConfigurationError: It is one.
+    """
+    if len(token) < SHORTEST_TOKEN or TOKEN.fullmatch(token) is None:
+        raise ConfigurationError(
+            f"{what} is too short or has characters that can't be sent",
+            mend=f"use {SHORTEST_TOKEN} or more letters, digits and -._~+/=: openssl rand -hex 16",
+        )
 
 
 class WrongTokens:

@@ -81,5 +81,13 @@ def test_starting_imports_what_declares_options_and_nothing_else() -> None:
     assert not loaded & heavy
 
 
+def test_on_windows_it_says_in_two_lines_where_it_runs() -> None:
+    code = "import sys, pipecat_workers_cli.cli.app as app; sys.platform = 'win32'; app.main()"
+    answer = run(sys.executable, "-c", code)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    what, mend = answer.stderr.splitlines()
+    assert (what.startswith("error: "), mend) == (True, "  try: run it inside WSL")
+
+
 def test_the_package_is_typed_for_whoever_imports_it() -> None:
     assert (PACKAGE / "py.typed").is_file()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -265,3 +266,10 @@ def test_json_goes_to_a_log_file_too(tmp_path: Path) -> None:
     set_up_logs(None, log_file, LogFormat.JSON)
     logger.info("one")
     assert [line["message"] for line in lines(log_file.read_text())] == ["one"]
+
+
+def test_a_log_file_and_its_folder_are_for_their_owners_eyes_alone(tmp_path):
+    path = tmp_path / "logs" / "pmw.log"
+    set_up_logs(None, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700

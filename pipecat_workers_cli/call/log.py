@@ -134,7 +134,7 @@ class CallLog(BaseObserver):
                     event="transfer",
                     worker=message.source,
                     target=message.target,
-                    reason=metadata.get("reason"),
+                    reason=_text(metadata.get("reason")),
                 )
                 self._waits.handed_over()
         elif isinstance(message, BusEndMessage):
@@ -173,9 +173,9 @@ class CallLog(BaseObserver):
             self.tell(
                 event="tool",
                 worker=frame.metadata.get(FROM_WORKER, self._main),
-                name=frame.function_name,
-                args=dict(frame.arguments),
-                id=frame.tool_call_id,
+                name=plain(frame.function_name),
+                args=plain(frame.arguments),
+                id=plain(frame.tool_call_id),
             )
         elif isinstance(frame, TTSSpeakFrame):  # said without a turn, such as a filler
             self.tell(
@@ -203,8 +203,8 @@ class CallLog(BaseObserver):
         self.tell(
             event="tool",
             worker=frame.metadata.get(FROM_WORKER, self._main),
-            name=frame.function_name,
-            id=frame.tool_call_id,
+            name=plain(frame.function_name),
+            id=plain(frame.tool_call_id),
             state="completed" if ended else "cancelled",
             result=plain(frame.result) if ended else None,
             took_ms=_since(began),

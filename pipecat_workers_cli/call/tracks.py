@@ -8,6 +8,7 @@ buffer is full, and it has no place in time for what is said beside each other.
 import errno
 import os
 import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,11 @@ def side_by_side(left: Samples, right: Samples) -> bytes:
 
 
 class WavFile:
-    """A stereo WAV file that can be played at any moment while it grows."""
+    """A stereo WAV file that can be played at any moment while it grows.
+
+    A thread may write while another lets go of it: whoever is last closes the file, for its
+    number may be another file's from then on.
+    """
 
     def __init__(self, path: Path) -> None:
         """Create it, readable for this user alone; one that is there is overwritten.
@@ -104,6 +109,9 @@ class WavFile:
         """
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self._size = 0
+        self._in_use = threading.Lock()
+        self._over = False
+        self._closed = False
         try:
             self._write(self._header(), 0)
         except OSError:
@@ -116,11 +124,32 @@ class WavFile:
         return self._size / (RATE * SAMPLE * SIDES)
 
     def append(self, block: bytes) -> None:
-        """Add sound; a block that does not fit leaves the file as it was.
+        """Add sound; a block that does not fit leaves the file as it was, as one after its end.
 
         Raises:
             OSError: The disk is full, or the file as long as one can be.
         """
+        try:
+            with self._in_use:
+                if not self._closed:
+                    self._append(block)
+        finally:
+            if self._over:
+                self.close()
+
+    def close(self) -> None:
+        """Let go of it, at once; what is being written now is written first, by its thread."""
+        self._over = True
+        if not self._in_use.acquire(blocking=False):
+            return
+        try:
+            if not self._closed:
+                self._closed = True
+                os.close(self._file)
+        finally:
+            self._in_use.release()
+
+    def _append(self, block: bytes) -> None:
         if self._size + len(block) > MOST_BYTES:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         try:
@@ -131,10 +160,6 @@ class WavFile:
         self._size += len(block)
         # At once: whoever kills this process leaves a file that says what it holds.
         self._write(self._header(), 0)
-
-    def close(self) -> None:
-        """Let go of it."""
-        os.close(self._file)
 
     def _write(self, block: bytes, at: int) -> None:
         rest = memoryview(block)

@@ -80,12 +80,8 @@ app.command(rich_help_panel="Tools")(voices)
 app.command(rich_help_panel="Tools")(completions)
 
 HAND_ON = (
-    "handoff",
-    "debate",
-    "code",
-    "sensor",
-    "run",
-    "up",
+    *("handoff", "debate", "code", "sensor", "run"),
+    *("proxy", "up"),
 )  # what follows `--` to Pipecat's runner
 LIFELINE = "PMW_LIFELINE_FD"  # as fleet/lifeline.py has it, which others needn't import
 TRACING = "pipecat_workers_cli.tracing.setup"  # imported by those commands that hold calls

@@ -1,6 +1,5 @@
 """`pmw bus`: traffic that was recorded, shown, summed up and compared."""
 
-import sys
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -272,7 +271,7 @@ def _report(terminal: Terminal, recording: "Recording[Any]", *, strict: bool) ->
     if notes and strict:
         raise PmwError("; ".join(notes), mend="leave out --strict to make do with the rest")
     for note in notes:
-        print(note, file=sys.stderr)
+        terminal.say(note)
 
 
 def _fields(summed: "Stats") -> dict[str, Any]:

@@ -50,6 +50,8 @@ from pipecat_workers_cli.options import (
     TrafficMode,
 )
 
+PAGE_TOKEN = "PMW_PAGE_TOKEN"  # noqa: S105  # the variable's name
+
 
 def call_options(
     context: typer.Context,
@@ -72,6 +74,7 @@ def call_options(
             metavar="TOKEN",
             rich_help_panel=CALLERS,
             help="Asked of every caller; needed beyond localhost.",
+            show_default=f"${PAGE_TOKEN}",
         ),
     ] = None,
     insecure: Annotated[

@@ -10,12 +10,15 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import typer
 
+from pipecat_workers_cli.cli.call_arguments import PAGE_TOKEN
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.logs import owner_only
 from pipecat_workers_cli.options import CallOptions, Output, TrafficMode
 
 READY = "PMW_READY_FD"
@@ -70,11 +73,11 @@ def detach(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     began = log.stat().st_size if log.exists() else 0
     told, tell = os.pipe()
     try:
-        child = _start(terminal, log, tell)
+        child = _start(terminal, log, tell, options.serve.page_token)
     finally:
         os.close(tell)
     try:
-        news = _wait_for_news(told, child)
+        news = _wait_for_news(told)
     except BaseException:
         _give_up(child)
         raise
@@ -85,13 +88,19 @@ def detach(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     _print_started({**json.loads(news), "pid": child.pid, "log": str(log)}, options.output)
 
 
-def _start(terminal: Terminal, log: Path, tell: int) -> "subprocess.Popen[bytes]":
-    words = [sys.executable, "-m", "pipecat_workers_cli", "--log-file", str(log), *terminal.words]
+def _start(
+    terminal: Terminal, log: Path, tell: int, page_token: str | None
+) -> "subprocess.Popen[bytes]":
+    typed = _without(terminal.words, "--page-token")  # of a process any user can read the words
+    words = [sys.executable, "-m", "pipecat_workers_cli", "--log-file", str(log), *typed]
+    env = {**os.environ, READY: str(tell)}
+    if page_token is not None:
+        env[PAGE_TOKEN] = page_token
     if terminal.runner_args:
         words += ["--", *terminal.runner_args]
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(log, "ab", opener=owner_only) as output:
             return subprocess.Popen(  # noqa: S603  # what was typed, once more
                 words,
                 stdin=subprocess.DEVNULL,
@@ -99,7 +108,7 @@ def _start(terminal: Terminal, log: Path, tell: int) -> "subprocess.Popen[bytes]
                 stderr=output,
                 start_new_session=True,  # no Ctrl-C and no hang-up of this terminal reaches it
                 pass_fds=[tell],
-                env={**os.environ, READY: str(tell)},
+                env=env,
             )
     except OSError as error:
         raise PmwError(
@@ -107,7 +116,17 @@ def _start(terminal: Terminal, log: Path, tell: int) -> "subprocess.Popen[bytes]
         ) from None
 
 
-def _wait_for_news(told: int, child: "subprocess.Popen[bytes]") -> bytes:
+def _without(words: Sequence[str], option: str) -> Iterator[str]:
+    """Give what was typed but for an option and its value."""
+    rest = iter(words)
+    for word in rest:
+        if word == option:
+            next(rest, None)
+        elif not word.startswith(f"{option}="):
+            yield word
+
+
+def _wait_for_news(told: int) -> bytes:
     """Return what the child tells; nothing, if it ended before.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from pipecat_workers_cli.cli.arguments import WireOption
-from pipecat_workers_cli.cli.call_arguments import takes_call_options
+from pipecat_workers_cli.cli.call_arguments import PAGE_TOKEN, takes_call_options
 from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
@@ -186,7 +186,7 @@ def with_sets(options: CallOptions, sets: Mapping[str, object]) -> CallOptions:
 def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     """Load, check, and hand over to a session: one call at the console, or a server."""
     from pipecat_workers_cli.cli.detach import detach, is_detached
-    from pipecat_workers_cli.settings import load_env
+    from pipecat_workers_cli.settings import load_env, variable
     from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     if options.local.list_devices:
@@ -199,6 +199,8 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until a session takes it over
     load_env(terminal.env_file)
+    if options.serve.page_token is None:
+        options = replace(options, serve=replace(options.serve, page_token=variable(PAGE_TOKEN)))
     terminal.set_up_logs()
     set_up_tracing()
     lines = None

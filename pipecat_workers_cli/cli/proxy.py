@@ -116,6 +116,11 @@ def serve(
     from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     terminal = Terminal.of(context)
+    if terminal.runner_args:
+        raise ConfigurationError(
+            f"pmw proxy serve takes nothing after '--', such as '{terminal.runner_args[0]}'",
+            mend="leave it out; pmw proxy call hands it to Pipecat's runner",
+        )
     load_env(terminal.env_file)
     terminal.set_up_logs()
     set_up_tracing()

@@ -19,7 +19,7 @@ from pipecat_workers_cli.fleet.gateway import Gateway
 from pipecat_workers_cli.fleet.process import serve_proxy
 from pipecat_workers_cli.fleet.stock_gateway import StockGateway
 from pipecat_workers_cli.options import ProxyOptions, Wire
-from pipecat_workers_cli.tokens import SHORTEST_TOKEN, is_fit
+from pipecat_workers_cli.tokens import require_fit
 from pipecat_workers_cli.traffic.tap import Tap
 
 
@@ -82,11 +82,8 @@ def check_tokens(options: ProxyOptions) -> None:
             f"--host {options.host or repr('')} lets other machines in without a token",
             mend="add --token TOKEN, or --insecure, or keep to --host localhost",
         )
-    if not all(is_fit(token) for token in options.tokens):
-        raise ConfigurationError(
-            "a token is too short or has characters that can't be sent",
-            mend=f"use {SHORTEST_TOKEN} or more letters, digits and -._~+/=, chosen at random",
-        )
+    for token in options.tokens:
+        require_fit(token, "a token")
 
 
 def doorstep_of(options: ProxyOptions) -> Doorstep:

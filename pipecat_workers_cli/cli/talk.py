@@ -16,6 +16,7 @@ from pipecat_workers_cli.cli.one_call import OnFailure, hold, until_stopped
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.turns import TurnPrinter
 from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.logs import owner_only
 from pipecat_workers_cli.options import CallOptions, Output
 from pipecat_workers_cli.session.console import check_caller, run_console
 from pipecat_workers_cli.traffic.entry import TOLD, Event
@@ -155,8 +156,9 @@ def _history(recipe: str) -> "History":
 
     path = user_state_path("pmw", appauthor=False) / f"{recipe}.history"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        open(path, "ab", opener=owner_only).close()
+        path.chmod(0o600)  # one of an older version
     except OSError:
         return InMemoryHistory()
     return FileHistory(str(path))

@@ -98,7 +98,7 @@ class Terminal:
 
         folder = user_log_path("pmw", appauthor=False)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             writable = os.access(folder, os.W_OK)
         except OSError:
             writable = False

@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from pipecat_workers_cli.buses.urls import SharedBus
+from pipecat_workers_cli.cli.call_arguments import PAGE_TOKEN
 from pipecat_workers_cli.cli.detach import READY
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
@@ -22,6 +23,7 @@ from pipecat_workers_cli.recipe.load import load_recipe
 HOSTS_TAKE = ("services", "llm", "tts", "sets", "max_calls")
 NOT_HANDED_ON = (
     *("recipe", "postgres", "say", "say_file"),
+    "page_token",  # by its environment: of a process any user can read the words
     *("quiet", "verbose", "log_level", "log_file", "log_format", "env_file"),
 )
 DRAIN = 2  # seconds; their calls end with the main worker, which ends first
@@ -58,10 +60,12 @@ def bring_up(
     at_console = options.serve.transport in ("console", "local")
     logs = tuple(_log_words(terminal))
     host = ("-q", *logs, "worker", f"--recipe={recipe}", f"--drain-timeout={DRAIN}")
+    token = options.serve.page_token
     handed_on = tuple(typed_words(context, HOSTS_TAKE))
     system = System(
         engine=engine,
         main=found.main.name,
+        main_env={} if token is None else {PAGE_TOKEN: token},
         main_words=("pipecat_workers_cli", *logs, *_main_words(context, terminal, recipe, options)),
         hosts={name: ("pipecat_workers_cli", *host, *handed_on, name) for name in names},
         serves=not at_console,

@@ -38,6 +38,7 @@ class System:
         engine: `redis` or `pgmq`.
         main: The main worker's name.
         main_words: What its process runs, after `python -m`.
+        main_env: What its environment has besides.
         hosts: What the process of each other worker runs, by the worker's name.
         serves: Whether callers come to the main worker's process, which goes on until it is
             stopped; if not, it holds one call.
@@ -48,6 +49,7 @@ class System:
     engine: str
     main: str
     main_words: Sequence[str]
+    main_env: Mapping[str, str]
     hosts: Mapping[str, Sequence[str]]
     serves: bool
     foreground: bool
@@ -191,7 +193,7 @@ class _Up:
 
     def _start_main(self, bus: SharedBus) -> None:
         system = self._system
-        env, fds = self._env(bus), [self._lifeline]
+        env, fds = {**self._env(bus), **system.main_env}, [self._lifeline]
         if system.serves:
             env, fds = {**env, system.ready: str(self._tell)}, [*fds, self._tell]
         program = Program(

@@ -12,6 +12,7 @@ from pipecat_workers_cli.call.distribution import Distribution
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import STOP_WITHIN, Call, open_call
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.logs import told
 from pipecat_workers_cli.session.current import CurrentPlan
 from pipecat_workers_cli.traffic.tap import Tap
 from pipecat_workers_cli.transports.console import ConsoleTransport
@@ -55,7 +56,8 @@ class Calls:
         self.open_ones: set[Call] = set()
         self._nobody = asyncio.Event()
         self._nobody.set()
-        self._choosing = asyncio.Lock()
+        self._arriving: set[asyncio.Timeout] = set()
+        self._opening: asyncio.Future[Call] | None = None
         self._kept: Call | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -71,6 +73,23 @@ class Calls:
             if not self.held:
                 self._nobody.set()
                 self._when_empty()
+
+    @asynccontextmanager
+    async def arriving(self, within: float) -> AsyncGenerator[None]:
+        """Wait in the block for a caller to say what is needed to begin.
+
+        Args:
+            within: Seconds; fewer if the session ends before.
+
+        Raises:
+            TimeoutError: They are over.
+        """
+        async with asyncio.timeout(0 if self.closing else within) as limit:
+            self._arriving.add(limit)
+            try:
+                yield
+            finally:
+                self._arriving.discard(limit)
 
     @asynccontextmanager
     async def open(
@@ -103,6 +122,8 @@ class Calls:
     async def end_all(self) -> None:
         """Hang up on everybody, and wait until the calls' workers have stopped."""
         self.closing = True
+        for limit in self._arriving:
+            limit.reschedule(0)  # is past
         for call in self.open_ones:
             call.end(STOPPED)
         await self.emptied(within=STOP_WITHIN)
@@ -124,20 +145,20 @@ class Calls:
         Raises:
             PmwError: There is no such call, there are several, or no more room.
         """
-        async with self._choosing:
-            if self._kept and self._keeping and self._kept.ended.is_set():
-                await asyncio.wait({self._keeping}, timeout=STOP_WITHIN)  # it leaves its room
-            going_on = [one for one in self.open_ones if not one.ended.is_set()]
-            if call is None and self._kept and self._kept in going_on:
-                return self._kept
-            if call is not None or going_on:
-                return choose(going_on, call)
+        if self._kept and self._keeping and self._kept.ended.is_set():
+            await asyncio.wait({self._keeping}, timeout=STOP_WITHIN)  # it leaves its room
+        going_on = [one for one in self.open_ones if not one.ended.is_set()]
+        opening = self._opening if self._opening and not self._opening.done() else None
+        if call is None and opening is None and self._kept and self._kept in going_on:
+            return self._kept
+        if call is not None or (going_on and opening is None):
+            return choose(going_on, call)
+        if opening is None:
             if busy():
                 raise PmwError("the session takes no more calls", mend="wait until one has ended")
-            opened: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
-            self._keeping = asyncio.create_task(self._keep(opened), name="call in words")
-            self._kept = kept = await asyncio.shield(opened)
-            return kept
+            self._opening = opening = asyncio.get_running_loop().create_future()
+            self._keeping = asyncio.create_task(self._keep(opening), name="call in words")
+        return await asyncio.shield(opening)  # of all who want it, any may leave
 
     async def _keep(self, opened: "asyncio.Future[Call]") -> None:
         """Hold a call in words until it ends by itself or with the session."""
@@ -148,13 +169,24 @@ class Calls:
                     if plan.loaded.recipe.main.opening:
                         call.log.expect_opening()
                         await call.settled()
+                    self._kept = call
                     opened.set_result(call)
                     await call.ended.wait()
-            except (PmwError, TimeoutError, ExceptionGroup) as error:
+            except Exception as error:  # a provider's constructor may raise anything
                 if opened.done():
                     logger.error(f"a call did not end well: {type(error).__name__}")
+                elif isinstance(first := _first(error), PmwError):
+                    opened.set_exception(first)
                 else:
-                    opened.set_exception(error)
+                    what = f"the call could not begin: {told(first)}"
+                    opened.set_exception(PmwError(what, mend="see the session's log"))
+
+
+def _first(error: Exception) -> Exception:
+    """Return what a task group wraps, or the error itself."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def choose(calls: Collection[Call], wanted: str | None) -> Call:

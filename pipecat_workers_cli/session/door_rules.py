@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pipecat_workers_cli.addresses import is_address, is_loopback, own_host
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.options import ServeOptions
-from pipecat_workers_cli.tokens import SHORTEST_TOKEN, is_fit
+from pipecat_workers_cli.tokens import require_fit
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 EVERY_ADDRESS = ("", "0", "0.0.0.0", "::", "[::]")  # noqa: S104  # what a bind may be called
@@ -182,11 +182,7 @@ def check_token(serve: ServeOptions) -> None:
                 mend="add --page-token TOKEN, or --insecure, or keep to --host localhost",
             )
         return
-    if not is_fit(token):
-        raise ConfigurationError(
-            "the page token is too short or has characters that can't be sent",
-            mend=f"use {SHORTEST_TOKEN} or more letters, digits and -._~+/=, chosen at random",
-        )
+    require_fit(token, "the page token")
     if serve.transport in PHONE_TRANSPORTS:
         raise ConfigurationError(
             f"-t {serve.transport} can't be used with --page-token: its provider can't send it",

@@ -25,7 +25,7 @@ from pipecat.evals.session import EvalSession
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.options import LINKS, LinkOptions, ServeOptions
+from pipecat_workers_cli.options import ServeOptions
 from pipecat_workers_cli.session.current import CurrentPlan
 from pipecat_workers_cli.session.memory import let_go
 from pipecat_workers_cli.session.scenarios import Scenario
@@ -103,7 +103,6 @@ def run_eval(
     watcher: Watcher,
     set_up_logs: Callable[[], None],
     bus: SharedBus | None = None,
-    links: LinkOptions = LINKS,
 ) -> tuple[Outcome, ...]:
     """Serve a recipe on a port of its own and let each scenario call it in turn; blocks.
 
@@ -115,7 +114,6 @@ def run_eval(
         set_up_logs: Sends log lines where they belong, once Pipecat's runner has set
             them up its own way.
         bus: Where the workers are that don't run here; None runs all of them.
-        links: How workers are reached that have an `at`.
 
     Returns:
         One outcome a scenario, in their order.
@@ -135,7 +133,6 @@ def run_eval(
         set_up_logs=set_up_logs,
         attachable=False,
         bus=bus,
-        links=links,
     )
     run = _Run(scenarios, tap, watcher, timeout)
     serve(serving, beside=run.beside)

@@ -6,9 +6,9 @@ thread. Both were seen to add up: 580 MiB after one spoken call, 1,170 after eig
 """
 
 import ctypes
-import ctypes.util
 import gc
 from contextlib import suppress
+from functools import cache
 
 M_ARENA_MAX = -8  # of glibc's malloc.h
 ARENAS = 2  # as many as a small machine's cores; more only keep more
@@ -46,5 +46,6 @@ def let_go() -> None:
     gc.collect()
 
 
+@cache
 def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(ctypes.util.find_library("c"))
+    return ctypes.CDLL(None)  # this process, which has it loaded: looking for it runs a program

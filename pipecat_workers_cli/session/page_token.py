@@ -30,15 +30,18 @@ class PageToken:
         """Refuse a request without the token; a right one is taken out of the query."""
         client = scope.get("client")
         address = client[0] if client else "an unknown address"
-        if self._wrong.exhausted(address):
-            return Refusal(429, "guesses", "too many wrong page tokens", "wait a minute", address)
         offered = bearer_tokens(scope)
         if scope["type"] == "websocket":
             offered += take_query_token(scope, self._token)
         if any(matches(given, self._token) for given in offered):
             return None
         if offered:
+            # Asked no sooner: behind a reverse proxy who guesses has everybody's address.
+            guesses = self._wrong.exhausted(address)
             self._wrong.note(address)
+            if guesses:
+                what = "too many wrong page tokens"
+                return Refusal(429, "guesses", what, "wait a minute", address)
         return Refusal(
             401,
             "token",

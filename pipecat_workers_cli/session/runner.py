@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -17,6 +16,9 @@ from pipecat_workers_cli.options import ServeOptions
 PAGE = Path(__file__).parent / "page"
 OURS = ("--host", "--port", "-t", "--transport", "--allowed-origins")
 """Options of the runner that are ours too. Behind `--` they would go past our checks."""
+
+SHORT, SHORT_FLAGS = ("-t", "-x", "-f", "-u"), ("-d", "-v")
+"""The runner's short options, with a value and without: they may be joined, as in `-dtdaily`."""
 
 
 class RunnerParser(argparse.ArgumentParser):
@@ -57,12 +59,22 @@ class RunnerParser(argparse.ArgumentParser):
 
 
 def runner_option(options: ServeOptions, *names: str) -> str | None:
-    """Return the value that follows one of `names` behind `--`, if it is there."""
-    for argument, following in pairwise((*options.runner_args, "")):
-        name, equals, value = argument.partition("=")
-        if name in names:
-            return value if equals else following
-    return None
+    """Return the value of an option behind `--`; None if it isn't there, "" if it has no value.
+
+    Args:
+        options: What was typed.
+        names: The option's names.
+    """
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    reader.add_argument(*names, dest="found", nargs="?", const="")
+    for name in set(SHORT) - set(names):
+        reader.add_argument(name, nargs="?")
+    for flag in SHORT_FLAGS:
+        reader.add_argument(flag, action="count")
+    try:
+        return reader.parse_known_args(options.runner_args)[0].found
+    except argparse.ArgumentError:
+        return None  # the runner, too, refuses them
 
 
 def add_page(app: FastAPI) -> None:

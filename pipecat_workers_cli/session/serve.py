@@ -23,12 +23,14 @@ from loguru import logger
 from pipecat.runner import run as runner
 from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments
 from pipecat.runner.utils import create_transport
+from pipecat.transports.base_transport import BaseTransport
 
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.audio import AudioRecorder, numbered
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.run import Call
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.logs import told
 from pipecat_workers_cli.options import LINKS, LinkOptions, ServeOptions
 from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.services.providers import Choice
@@ -164,7 +166,9 @@ class Serving:
                 plan = await self._current.renew()
                 # Shielded: a caller who gives up must not cancel the loading for all.
                 await asyncio.shield(self._load_models(plan))
-                transport = await create_transport(runner_args, transport_params())
+                transport = await self._transport(runner_args)
+                if transport is None:
+                    return
                 if wants_text(runner_args):
                     plan = plan.without_voices()
                 async with (
@@ -184,6 +188,16 @@ class Serving:
             PmwError: There is no such call, there are several, or no more room.
         """
         return await self._calls.find(call, busy=self.busy)
+
+    async def _transport(self, runner_args: RunnerArguments) -> BaseTransport | None:
+        """Wait for a socket's first words, which say who calls; None if they didn't come."""
+        try:
+            async with self._calls.arriving(CONNECT_WITHIN):
+                return await create_transport(runner_args, transport_params())
+        except Exception as error:  # a stranger may send anything, or nothing
+            if not self._calls.closing:
+                logger.error(f"a call could not begin: {told(error)}")
+            return None
 
     def _recorder(self) -> AudioRecorder | None:
         self._begun += 1
@@ -291,8 +305,8 @@ class Serving:
 
 def _tell_failure(loading: "asyncio.Task[None]") -> None:
     if not loading.cancelled() and (error := loading.exception()) is not None:
-        told = error.what if isinstance(error, PmwError) else type(error).__name__
-        logger.error(f"speech models did not load: {told}")
+        what = error.what if isinstance(error, PmwError) else type(error).__name__
+        logger.error(f"speech models did not load: {what}")
 
 
 def serve(serving: Serving, *, beside: Beside) -> None:

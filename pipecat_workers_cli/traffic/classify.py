@@ -9,7 +9,7 @@ from pipecat.bus import BusFrameMessage, BusMessage
 from pipecat_workers_cli.buses.local import Key, Tally
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.kinds import kind_of
-from pipecat_workers_cli.traffic.setup_file import payload_of
+from pipecat_workers_cli.traffic.setup_file import payload_of, sayable
 
 
 def entry_of(message: BusMessage, *, call: str, at_ms: int) -> Entry:
@@ -39,7 +39,7 @@ def entry_of(message: BusMessage, *, call: str, at_ms: int) -> Entry:
 
 
 def struck(entry: Entry, strike: Callable[[str], str]) -> Entry:
-    """Return an entry with the secrets struck out of all its words.
+    """Return an entry with the secrets struck out of all its words, and these as UTF-8 has them.
 
     Args:
         entry: What may hold secrets, in a tool's arguments or a caller's words.
@@ -54,7 +54,7 @@ def struck(entry: Entry, strike: Callable[[str], str]) -> Entry:
 def _struck(value: Any, strike: Callable[[str], str]) -> Any:
     match value:
         case str():
-            return strike(value)
+            return strike(sayable(value))
         case dict():
             return {key: _struck(inner, strike) for key, inner in value.items()}
         case list() | tuple():

@@ -88,7 +88,7 @@ class Recorder:
 
         Args:
             path: Its name, whose suffix chooses the compression.
-            file: Open for writing.
+            file: Open for writing; the recorder closes it.
         """
         self.failure: str | None = None
         self._file = file
@@ -112,9 +112,14 @@ class Recorder:
             self._left_out += len(entries)
 
     def close(self) -> None:
-        """Write what waits, as far as there is time."""
+        """Write what waits and close the file, as far as there is time."""
         self._closing.set()
         self._thread.join(LEAVE_WITHIN)
+        if self._thread.is_alive():  # the file is in use: whoever closed it would wait, too
+            self.failure = "the last entries were not written in time"
+            return
+        with contextlib.suppress(OSError):  # the disk is full, and it has been told
+            self._file.close()
 
     def _run(self) -> None:
         began = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -129,8 +134,9 @@ class Recorder:
                     self._write(self._encoder.encode_lines(entries))
             self._file.write(self._compressor.flush())
             self._file.flush()
-        except OSError as error:
-            self.failure = f"recording stopped: {error.strerror}"
+        except Exception as error:  # whatever it is, nothing more is written, and it is told
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            self.failure = self.failure or f"recording stopped: {reason}"
 
     def _write(self, lines: bytes) -> None:
         # Let out at once: what is in the file can be read, whatever happens next.
@@ -149,14 +155,11 @@ def open_recording(path: Path) -> Generator[Recorder]:
     Raises:
         ConfigurationError: It can't be opened.
     """
-    file = _create(path)
-    recorder = Recorder(path, file)
+    recorder = Recorder(path, _create(path))
     try:
         yield recorder
     finally:
         recorder.close()
-        with contextlib.suppress(OSError):  # the disk is full, and it has been told
-            file.close()
 
 
 def _create(path: Path) -> BinaryIO:

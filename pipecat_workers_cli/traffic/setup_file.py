@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import cache
+from math import isfinite
 from typing import Any
 
 from pipecat.bus import BusFrameMessage, BusMessage
@@ -65,25 +66,36 @@ OF_FRAMES = frozenset(
 def plain(value: object, depth: int = 0) -> Any:
     """Return a value as JSON has it, shortened; what JSON has no form for goes by its type."""
     match value:
-        case None | bool() | int() | float():
+        case None | bool():
             return value
         case Enum():
             return value.name.lower()
+        case int():
+            return int(value)
+        case float():  # numpy's is one, too
+            return float(value) if isfinite(value) else str(value)
         case str():
-            return value if len(value) <= LONGEST else f"{value[:LONGEST]}…"
+            return sayable(value if len(value) <= LONGEST else f"{value[:LONGEST]}…")
         case bytes() | bytearray():
             return f"({len(value)} bytes)"
         case _ if depth >= DEEPEST:
             return "…"
         case Mapping():
             pairs = list(value.items())[:MOST]
-            return {str(key)[:LONGEST]: plain(inner, depth + 1) for key, inner in pairs}
+            return {sayable(str(key)[:LONGEST]): plain(inner, depth + 1) for key, inner in pairs}
         case list() | tuple() | set() | frozenset():
             return [plain(inner, depth + 1) for inner in list(value)[:MOST]]
         case _ if dataclasses.is_dataclass(value):
             return {name: plain(inner, depth + 1) for name, inner in _told(value)}
         case _:
             return f"({type(value).__name__})"
+
+
+def sayable(text: str) -> str:
+    """Return a text as UTF-8 has it: without halves of surrogate pairs, which a model may send."""
+    if type(text) is str and text.isascii():
+        return text
+    return text.encode(errors="replace").decode()
 
 
 def payload_of(carried: BusMessage | Frame) -> dict[str, Any]:
@@ -256,7 +268,7 @@ class _PipelineTap(BaseObserver):
 
 
 def _call(frame: FunctionCallInProgressFrame | FunctionCallResultFrame) -> dict[str, str]:
-    return {"name": frame.function_name, "id": frame.tool_call_id}
+    return {"name": plain(frame.function_name), "id": plain(frame.tool_call_id)}
 
 
 def _call_of(runner: WorkerRunner) -> str:

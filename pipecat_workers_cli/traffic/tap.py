@@ -283,8 +283,13 @@ class Tap:
     def _told(self, seen: Entry | _Seen) -> Entry:
         if isinstance(seen, Entry):
             return seen
-        entry = entry_of(seen.message, call=seen.call, at_ms=seen.at_ms)
-        return struck(entry, self._strike)
+        try:
+            entry = entry_of(seen.message, call=seen.call, at_ms=seen.at_ms)
+            return struck(entry, self._strike)
+        except Exception as error:  # a stranger's class may be anything; the others are told
+            kind = type(seen.message).__name__
+            logger.error(f"a {kind} could not be told: {type(error).__name__}")
+            return Entry(event="left_out", call=seen.call, at_ms=seen.at_ms, count=1)
 
     def snapshot(self) -> Snapshot:
         """Sum up what was seen until now."""

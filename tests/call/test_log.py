@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from pipecat.bus import BusActivateWorkerMessage, BusEndMessage
 from pipecat.frames.frames import (
@@ -229,3 +230,13 @@ async def test_many_may_wait_and_all_are_told(told):
     waiting = [asyncio.create_task(told.log.settled()) for _ in range(3)]
     await told.see(answer())
     await asyncio.wait_for(asyncio.gather(*waiting), 1)
+
+
+async def test_what_a_model_gives_a_tool_is_told_as_json_has_it(told):
+    half = "\ud83d"  # of a surrogate pair
+    begun = FunctionCallInProgressFrame(f"look{half}", f"1{half}", {f"what{half}": [half]})
+    ended = FunctionCallResultFrame(f"look{half}", f"1{half}", {}, {"found": half})
+    await told.see(begun, ended)
+    tool, result = (msgspec.json.decode(msgspec.json.encode(entry)) for entry in told.entries)
+    assert (tool["name"], tool["id"], tool["args"]) == ("look?", "1?", {"what?": ["?"]})
+    assert (result["id"], result["result"]) == ("1?", {"found": "?"})

@@ -1,9 +1,11 @@
 """The two sides of a recording: where pieces come to lie, and a file that can always be played."""
 
+import os
 import random
 import resource
 import subprocess
 import sys
+import threading
 import tracemalloc
 import wave
 from pathlib import Path
@@ -122,6 +124,33 @@ def test_the_file_can_be_played_at_any_moment_while_it_grows(tmp_path):
     assert file.seconds == 1.0
     assert path.stat().st_mode & 0o777 == 0o600
     file.close()
+
+
+def test_a_file_let_go_of_while_a_thread_writes_is_closed_by_that_thread(tmp_path, monkeypatch):
+    path, other = tmp_path / "call.wav", tmp_path / "other"
+    file = WavFile(path)
+    writing, go_on, pwrite = threading.Event(), threading.Event(), os.pwrite
+
+    def slow(*given):
+        writing.set()
+        assert go_on.wait(10)
+        return pwrite(*given)
+
+    monkeypatch.setattr(os, "pwrite", slow)  # as a slow disk is
+    thread = threading.Thread(target=file.append, args=(block(0.5, 1, 1),))
+    thread.start()
+    assert writing.wait(10)
+    file.close()
+    with other.open("wb"):  # has the number of whatever was closed
+        go_on.set()
+        thread.join(10)
+    assert other.read_bytes() == b""
+    assert len(read(path)) == RATE // 2
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file._file)
+    file.append(block(0.5, 1, 1))
+    file.close()
+    assert len(read(path)) == RATE // 2
 
 
 def test_a_file_that_was_there_is_overwritten(tmp_path):

@@ -46,16 +46,6 @@ def run_process(*words: str, **variables: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_on_windows_it_says_in_two_lines_where_it_runs() -> None:
-    code = "import sys, pipecat_workers_cli.cli.app as app; sys.platform = 'win32'; app.main()"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (answer.returncode, answer.stdout) == (1, "")
-    what, mend = answer.stderr.splitlines()
-    assert (what.startswith("error: "), mend) == (True, "  try: run it inside WSL")
-
-
 # --- help and version ------------------------------------------------------------------
 
 
@@ -329,6 +319,17 @@ def test_what_follows_two_dashes_is_for_pipecats_runner(
     )
     assert terminal.runner_args == ("--proxy", "example.org", "--", "-v")
     assert not terminal.verbose
+
+
+def test_of_the_proxys_two_ends_the_callers_has_a_runner(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("-t", "twilio", "--", "--proxy", "example.org")
+    terminal = terminal_after(run, monkeypatch, "proxy", "call", *words)
+    assert terminal.runner_args == ("--proxy", "example.org")
+    code, _, err = run("proxy", "serve", "--", "--proxy", "example.org")
+    assert code == 2
+    assert err.startswith("error: pmw proxy serve takes nothing after '--'")
 
 
 @pytest.mark.parametrize("words", [("-v", "handoff"), ("handoff", "-v")])

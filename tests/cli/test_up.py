@@ -4,6 +4,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipecat_workers_cli.cli.call_arguments import takes_call_options_but
+from pipecat_workers_cli.cli.detach import _without
 from pipecat_workers_cli.cli.up import typed_words
 from pipecat_workers_cli.options import CallOptions
 
@@ -45,3 +46,8 @@ def test_an_option_that_is_left_out_of_a_command_is_none_of_its():
     app.command()(takes_call_options_but("bus")(lambda options: None))
     answer = CliRunner().invoke(app, ["--bus", "redis"])
     assert answer.exit_code == 2
+
+
+def test_no_word_of_a_child_is_the_page_token():
+    typed = ("run", "x", "--page-token", "0123456789abcdef", "--port", "1", "--page-token=other")
+    assert [*_without(typed, "--page-token")] == ["run", "x", "--port", "1"]

@@ -54,7 +54,7 @@ def test_a_far_end_that_is_killed_in_mid_answer_and_started_again_answers_once(
 def test_an_eval_goes_through_a_proxy_and_whoever_has_no_token_is_told_in_two_lines(
     far_end, free_port, pmw_env, tmp_path
 ):
-    far_end(env={"PMW_PROXY_TOKEN": f"an-older-token {TOKEN}"})
+    far_end(env={"PMW_PROXY_TOKEN": f"an-older-token-of-ours {TOKEN}"})
     url = f"ws://localhost:{free_port}/ws"
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:

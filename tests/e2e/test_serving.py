@@ -48,6 +48,17 @@ def test_a_signal_ends_the_session_and_stdout_stays_clean(number, code, in_a_cal
     assert not any("Traceback" in line or "ERROR" in line for line in server.err), server.err
 
 
+def test_a_client_that_says_nothing_holds_up_no_end(serve):
+    server = serve(*OFFLINE)
+    with connected(server.port), connected(server.port) as gone:
+        gone.close()
+        server.wait_for_line("a call could not begin: ValueError")
+        code, seconds = server.stop(signal.SIGTERM)
+    assert code == 0
+    assert seconds < 3
+    assert not any("Traceback" in line for line in server.err), server.err
+
+
 def test_a_second_signal_leaves_at_once_whatever_holds_up_the_first(serve):
     server = serve(*OFFLINE, "--traffic", "lines")
     # Somebody who takes the connection and is never done: the server waits for them to end.

@@ -4,12 +4,16 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.conftest import connected
@@ -200,6 +204,19 @@ def test_a_turn_without_an_answer_in_time_is_an_error_and_the_call_goes_on(pmw_r
     assert here.returncode == 0
     assert here.stdout.splitlines()[-1] == "snail: Here."
     assert len(sessions(pmw_run)[0]["calls"]) == 1
+
+
+def test_the_page_token_reaches_the_background_where_nobody_reads_it(pmw_run: Run):
+    token = "0123456789abcdef"
+    started = start(pmw_run, "--page-token", token)
+    assert started["address"].endswith("#token=…")
+    process = psutil.Process(started["pid"])
+    assert not any(token in word for word in process.cmdline())
+    assert process.environ()["PMW_PAGE_TOKEN"] == token
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(started["address"].partition("#")[0] + "status", timeout=5)
+    assert stat.S_IMODE(Path(started["log"]).stat().st_mode) == 0o600
+    assert stat.S_IMODE(Path(started["log"]).parent.stat().st_mode) == 0o700
 
 
 def test_what_keeps_a_session_from_starting_is_said_by_the_command(pmw_run: Run, free_port):

@@ -44,7 +44,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-TOKEN = "open-sesame-7"
+TOKEN = "open-sesame-7-times"
 STEP = 640  # bytes: 20 ms of what the server hears
 NO_UDP = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
 NO_WEBRTC = "delete window.RTCPeerConnection;"

@@ -25,7 +25,7 @@ from pipecat_workers_cli.traffic.tap import Tap
 from tests.call.conftest import OFFLINE
 from tests.ports import free_port
 
-TOKEN = "the-right-token"
+TOKEN = "the-right-token-it-is"
 SLOW = """
 name = "assistant"
 [main]

@@ -9,6 +9,7 @@ from pipecat_workers_cli.session.door_rules import (
     parse_origin,
     printable,
 )
+from pipecat_workers_cli.session.runner import RunnerParser, runner_option
 
 OWN_HOSTS = [
     "localhost:7860",
@@ -201,7 +202,10 @@ def test_bound_to_all_addresses_the_token_admits_any_host_and_its_own_origin():
     assert not rules.admits_origin("http://evil.example", host="mybox.lan:7860")
 
 
-@pytest.mark.parametrize("token", ["", "sh0rt", "has a blank", "täglich12", "semi;colon"])
+@pytest.mark.parametrize(
+    "token",
+    ["", "fifteen-letters", "has a blank in it", "täglich-0123456789", "semi;colon-0123456789"],
+)
 def test_a_token_that_protects_nothing_or_cannot_be_sent_is_refused(token):
     with pytest.raises(ConfigurationError) as raised:
         door_rules(ServeOptions(page_token=token))
@@ -225,3 +229,27 @@ def test_what_was_parsed_is_written_as_a_browser_writes_it():
 def test_a_strangers_text_is_made_fit_for_a_log_line():
     assert printable("a\nb\x1b[31mé") == "a?b?[31m?"
     assert printable("x" * 300) == "x" * 100 + "…"
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (("--proxy", "a.example"), "a.example"),
+        (("--proxy=a.example",), "a.example"),
+        (("-x", "a.example"), "a.example"),
+        (("-xa.example",), "a.example"),
+        (("-vxa.example",), "a.example"),
+        (("-x", "a.example", "-xb.example"), "b.example"),
+        (("-fx", "--proxies", "x"), None),
+        (("--proxy",), ""),
+        ((), None),
+    ],
+)
+def test_an_option_behind_two_dashes_is_found_however_it_is_joined(words, value):
+    assert runner_option(ServeOptions(runner_args=words), "-x", "--proxy") == value
+
+
+@pytest.mark.parametrize("words", [("-tdaily",), ("-t=twilio",), ("-vdttwilio",), ("--host=::",)])
+def test_what_is_ours_is_refused_behind_two_dashes(words):
+    with pytest.raises(ConfigurationError, match="stands behind '--'"):
+        RunnerParser(ServeOptions(runner_args=words))

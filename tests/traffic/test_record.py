@@ -17,7 +17,7 @@ import pytest
 
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.traffic.entry import Entry
-from pipecat_workers_cli.traffic.record import Recording, open_recording
+from pipecat_workers_cli.traffic.record import LEAVE_WITHIN, Recording, open_recording
 
 SUFFIXES = ("jsonl", "jsonl.gz", "jsonl.zst")
 
@@ -205,3 +205,28 @@ async def test_a_disk_that_takes_nothing_costs_entries_not_time(tmp_path):
     left_out = sum(entry.count or 0 for entry in told if entry.event == "left_out")
     assert left_out > 0
     assert left_out + sum(entry.event == "user" for entry in told) == 200_001
+
+
+def test_what_json_cannot_say_ends_a_recording_and_is_told(tmp_path):
+    path = tmp_path / "call.jsonl"
+    with open_recording(path) as recorder:
+        recorder.add(entries(1))
+        recorder.add([Entry(event="user", call="c1", at_ms=1, text="half a pair: \ud83d")])
+    assert recorder.failure == "recording stopped: UnicodeEncodeError"
+
+
+def test_a_file_that_takes_nothing_is_left_in_time_and_that_is_told(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    giving_up = threading.Timer(4 * LEAVE_WITHIN, os.close, (reader,))  # writing fails from then
+    giving_up.start()
+    began = time.monotonic()
+    with open_recording(path) as recorder:
+        recorder.add(entries(10_000))
+    assert time.monotonic() - began < 2 * LEAVE_WITHIN
+    assert recorder.failure == "the last entries were not written in time"
+    giving_up.join()
+    recorder._thread.join(5)
+    assert not recorder._thread.is_alive()
+    assert recorder.failure == "the last entries were not written in time"

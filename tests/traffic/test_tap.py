@@ -1,6 +1,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from pipecat.bus import (
     BusFrameMessage,
@@ -290,3 +291,46 @@ async def test_what_came_too_late_is_counted_while_the_call_goes_on_and_after_it
     assert [worker.dropped for worker in tap.snapshot().workers] == [0, 7]
     tap.close_call("c1")
     assert [worker.dropped for worker in tap.snapshot().workers] == [0, 7]
+
+
+HALF = "\ud83d"  # of a surrogate pair, as a model's JSON may have it
+
+
+async def test_half_a_surrogate_pair_in_what_a_model_said_stops_nobody():
+    tap, bus = Tap(), LocalBus()
+    told: list[Entry] = []
+    tap.open_call("c1", bus, recipe="test", workers=["ann"], main="main")
+    tap.watch(told.extend)
+    down = FrameDirection.DOWNSTREAM
+    frame = LLMTextFrame(f"boots {HALF}")
+    await bus.send(BusFrameMessage(source="ann", frame=frame, direction=down))
+    payload = {f"key {HALF}": [f"boots {HALF}"]}
+    await bus.send(BusJobRequestMessage(source="ann", target="x", job_id="1", payload=payload))
+    tap.add(bot(f"boots {HALF}"))
+    assert [entry.event for entry in told] == ["message", "message", "bot"]
+    assert "boots ?" in msgspec.json.encode(told).decode()
+    assert [*tap.remembered()] == told
+
+
+async def test_a_message_that_cannot_be_told_is_left_out_and_the_next_ones_are_told():
+    class Odd:
+        def __str__(self):
+            raise RuntimeError("not today")
+
+    tap, bus = Tap(), LocalBus()
+    told: list[Entry] = []
+    tap.open_call("c1", bus, recipe="test", workers=["ann"], main="main")
+    async with tap.collecting():
+        tap.watch(told.extend)
+        request = BusJobRequestMessage(source="ann", target="x", job_id="1", payload={Odd(): 1})
+        await bus.send(request)
+        await until_told(told, 1)
+        await bus.send(BusJobRequestMessage(source="ann", target="x", job_id="2"))
+        await until_told(told, 2)
+    assert [(entry.event, entry.count) for entry in told] == [("left_out", 1), ("message", None)]
+
+
+async def until_told(told, count):
+    async with asyncio.timeout(5):
+        while len(told) < count:  # noqa: ASYNC110  # the timer of the tap tells
+            await asyncio.sleep(0.01)
