@@ -1,13 +1,31 @@
 """Addresses as people read them, and who can reach one."""
 
 import ipaddress
-from urllib.parse import urlsplit
+import re
+
+
+def split_login(url: str) -> tuple[str, str, str]:
+    """Split a URL into its scheme, who logs in, and where: host and path, to be shown.
+
+    Who logs in ends at the last `@`, even if a password holds a `/`, `?` or `#` that is not
+    escaped, where a parser would see the host's end.
+    """
+    scheme, _, rest = url.partition("://")
+    login, _, where = rest.rpartition("@")
+    if "?" in login:  # a password with one in it, or a query with an `@`: nobody knows
+        return scheme, "", "***"
+    return scheme, login, re.split("[?#]", where)[0]
+
+
+def hides_login(url: str) -> bool:
+    """Tell whether a parser would take part of who logs in for the host or what is behind it."""
+    return bool(re.search("[/?#].*@", url.partition("://")[2]))
 
 
 def shown_url(url: str) -> str:
     """Return a URL without what may be secret in it: user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme, _, where = split_login(url)
+    return f"{scheme}://{where}"
 
 
 def own_host(bind: str) -> str:

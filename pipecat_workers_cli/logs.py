@@ -21,7 +21,11 @@ SECRET_NAME = re.compile(
     r"((KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?(_?\d+)?|OTLP_\w*HEADERS)$",
     re.IGNORECASE,
 )
-PASSWORD_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/'\"]*@", re.IGNORECASE)
+PASSWORD_IN_URL = re.compile(  # a bus's may hold a slash; other URLs have paths with an `@`
+    r"(?P<scheme>\b(?:(?P<bus>(?:rediss?|postgres(?:ql)?)(?:\+\w+)?)|[a-z][a-z0-9+.-]*)://)"
+    r"(?(bus)[^\s'\"]|[^\s/'\"])*@",
+    re.IGNORECASE,
+)
 LOOKS_LIKE_A_KEY = re.compile(
     r"\b(sk|pk|rk)[-_][A-Za-z0-9_*-]{6,}|(?<=Bearer )\S+"
     r"|[^\s*]{0,40}\*{4,}[^\s*]{0,40}"  # a provider's own way of showing part of a key

@@ -63,6 +63,8 @@ def test_short_values_and_other_variables_are_words_like_any(
         ("redis://user:pass@host:6379/0", "redis://***@host:6379/0"),
         ("redis://:pass@host", "redis://***@host"),
         ("rediss://user:p%40ss@host", "rediss://***@host"),
+        ("redis://user:pa/ss@host/0", "redis://***@host/0"),
+        ("redis+pubsub://:p#a?s/s@host", "redis+pubsub://***@host"),
         ("postgresql://me:p@ss@host/db", "postgresql://***@host/db"),
         ("redis+pubsub://user:pass@host", "redis+pubsub://***@host"),
         ("POSTGRESQL://me:pass@host", "POSTGRESQL://***@host"),

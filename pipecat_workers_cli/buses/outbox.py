@@ -110,6 +110,7 @@ class Outbox:
                 self._drop_audio()
                 sound += 1
             else:
+                self.added -= 1
                 self._bytes -= len(self._waiting.pop().letter.body)
                 others += 1
         return Dropped(sound, others)

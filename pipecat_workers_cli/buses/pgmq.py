@@ -300,7 +300,7 @@ class PgmqNetwork:
         """
         last = well_since = time.monotonic()
         while True:
-            with suppress(BusDown):
+            try:
                 # Whoever claims is woken over this line, too, and may be alone in the process.
                 await self._reading.run(lambda line: line.execute("SELECT 1"))
                 await self._shared(sql.ANNOUNCE, sql.INBOXES, self._inbox, b"", INBOX_KEPT)
@@ -310,6 +310,10 @@ class PgmqNetwork:
                 last = now
                 if now - well_since >= SETTLED:
                     await self._drop_the_dead()
+            except BusDown:
+                pass
+            except Exception as error:  # whatever it is: the inbox is to be kept all the same
+                logger.opt(exception=error).warning(f"keeping house: {type(error).__name__}")
             with suppress(TimeoutError):
                 async with asyncio.timeout(KEEP_EVERY):
                     await self._lost.wait()

@@ -126,17 +126,20 @@ class Post(Generic[_Network]):
         """Why the engine can't be reached now, in one direction or both; None while it can."""
         return next(iter(self._failures.values()), None)
 
-    def send(self, to: str, letter: Letter, *, audio: bool = False) -> None:
+    def send(self, to: str, letter: Letter, *, audio: bool = False) -> bool:
         """Queue a letter.
 
         Args:
             to: Whose inbox.
             letter: What to send.
             audio: Whether it is sound, which is dropped first where too much waits.
+
+        Returns:
+            Whether it waits now, or was dropped.
         """
         if len(letter.body) > self._bounds.letter_bytes:
             self._lose(1, "it was larger than any letter may be")
-            return
+            return False
         outbox = self._outboxes.get(to)
         if outbox is None:
             outbox = self._outboxes[to] = Outbox(self.address, self._numbers, self._bounds)
@@ -145,6 +148,7 @@ class Post(Generic[_Network]):
         if dropped.others:
             self._lose(dropped.others, "too many letters wait for an inbox that takes none")
         self._news.set()
+        return not dropped.others
 
     async def sent(self, to: str, *, within: float) -> bool:
         """Wait until the engine has all that was queued for an inbox.

@@ -6,10 +6,11 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
+from pipecat_workers_cli.addresses import hides_login
 from pipecat_workers_cli.buses.network import ANSWER_WITHIN, BusDown
 from pipecat_workers_cli.buses.waits import answered_within
 from pipecat_workers_cli.errors import ConfigurationError
@@ -201,12 +202,12 @@ def failure(error: Exception, url: str) -> BusDown:
 
 def place(url: str) -> str:
     """Return a URL's host, port and database, to be shown."""
+    if hides_login(url):
+        return "that address"
     try:
         parts = urlsplit(url)
         host = parts.hostname or parse_qs(parts.query).get("host", ["localhost"])[0]
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return "that address"
-    if "@" in unquote(parts.path):  # a password with a slash in it
         return "that address"
     return f"{host}{port}{parts.path}"

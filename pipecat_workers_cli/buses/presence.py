@@ -15,7 +15,6 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 
 from pipecat_workers_cli.buses.network import Network
-from pipecat_workers_cli.buses.urls import SharedBus, open_network
 
 HOST, CALL = "host", "call"
 """The kinds of presence: a host's worker, and a session with its calls."""
@@ -151,7 +150,6 @@ def name_of(pid: int) -> str:
     return f"{socket.gethostname()}-{pid}"
 
 
-@cache
 @cache  # it reads a file, and is said of every worker each second
 def own_version() -> str:
     """Return the version of this pmw."""
@@ -165,16 +163,6 @@ async def look(network: Network) -> Present:
         BusDown: It can't be reached.
     """
     return Present(await _rows(network, HOST, HostRow), await _rows(network, CALL, SessionRow))
-
-
-async def look_at(bus: SharedBus) -> Present:
-    """Connect to a bus for as long as it takes to see who is there.
-
-    Raises:
-        PmwError: It can't be reached, or isn't what it should be.
-    """
-    async with open_network(bus) as network:
-        return await look(network)
 
 
 async def _rows(network: Network, kind: str, row: type[Row]) -> Sequence[Seen[Row]]:

@@ -77,7 +77,8 @@ class Channel:
         self._waiting: deque[tuple[bytes, bool]] = deque()
         self._bytes = 0
         self._news = asyncio.Event()
-        self._empty = asyncio.Event()
+        self._empty = asyncio.Event()  # set while none waits or is under way
+        self._empty.set()
         self._hearing = asyncio.Event()
         self._returning: asyncio.TimerHandle | None = None
 
@@ -153,6 +154,9 @@ class Channel:
                     self._take(data)
                 except Refused as refused:
                     self._refuse(refused.why)
+                except Exception as error:  # a stranger's message; the others' are still to come
+                    logger.opt(exception=error).debug("a message was not taken")
+                    self._refuse(f"{type(error).__name__} when it was taken")
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
@@ -185,7 +189,7 @@ class Channel:
 
     async def flush(self) -> None:
         """Wait until the server has all that was queued, if that takes no more than a moment."""
-        if self.failure is None and self._waiting:
+        if self.failure is None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), LAST_WORDS)
 

@@ -74,7 +74,7 @@ async def _look(url: str, *, keeps: bool = True) -> list[Check]:
     try:
         await requests.ask(("PING",))
         told = _fields(await _if_allowed(requests, "INFO") or b"")
-        findings = [_server(told, requests.place)]
+        findings = [_server(told, requests.place, keeps=keeps)]
         findings.append(await time_answers(lambda: requests.ask(("PING",)), name="redis latency"))
         if told and keeps:
             findings += [_memory(told), *_persistence(told)]
@@ -109,7 +109,7 @@ def _fields(info: bytes) -> Mapping[str, str]:
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def _server(told: Mapping[str, str], place: str) -> Check:
+def _server(told: Mapping[str, str], place: str, *, keeps: bool) -> Check:
     if not told:
         found = f"answers at {place}; INFO isn't allowed, so its version and settings aren't known"
         mend = "for a look at them: ACL SETUSER name +info"
@@ -119,9 +119,14 @@ def _server(told: Mapping[str, str], place: str) -> Check:
     found = f"{f'Valkey {ours}' if ours else f'Redis {version}'} at {place}"
     if told.get("role") == "slave":
         return Check("redis", State.WRONG, f"{found}, a replica", "name its primary in the URL")
-    if told.get("redis_mode") == "cluster":
-        mend = "use a server without cluster mode, or one with a proxy before it"
-        return Check("redis", State.WARNING, f"{found}, a cluster, which was never tried", mend)
+    if told.get("cluster_enabled") == "1":
+        mend = "use a primary with a replica, and several servers, by channel, for throughput"
+        if not keeps:  # pub/sub knows no slots
+            return Check("redis", State.WARNING, f"{found}, a cluster, which was never tried", mend)
+        found += (
+            ", a cluster, whose slots would part the keys that a script of ours touches at once"
+        )
+        return Check("redis", State.WRONG, found, mend)
     major = re.match(r"\d+", version)
     if major and int(major[0]) < LOWEST:
         mend = f"use Redis {LOWEST} or newer, or any Valkey"

@@ -17,6 +17,7 @@ import hiredis
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 
+from pipecat_workers_cli.addresses import hides_login
 from pipecat_workers_cli.buses.network import ANSWER_WITHIN, BusDown
 from pipecat_workers_cli.buses.waits import answered_within
 from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
@@ -169,9 +170,10 @@ class Requests:
             last: What they answer is not told; nobody waits for it over `LEAVE_WITHIN`.
         """
         try:
-            with suppress(TimeoutError, PmwError):
-                async with asyncio.timeout(LEAVE_WITHIN):
-                    await self.ask(*last)
+            if last:
+                with suppress(TimeoutError, PmwError):
+                    async with asyncio.timeout(LEAVE_WITHIN):
+                        await self.ask(*last)
         finally:
             await self._disconnect()
 
@@ -212,12 +214,16 @@ async def _round_trip(connection: AbstractConnection, commands: Sequence[Command
 def _parse(url: str) -> tuple[str, dict[str, Any]]:
     """Return where a URL leads, without its secrets, and redis-py's settings for it."""
     try:
+        if hides_login(url):
+            raise ValueError
         parts = urlsplit(url)
         place = f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
         settings: dict[str, Any] = dict(parse_url(url))
     except ValueError:  # its text may show the password
         raise ConfigurationError(
-            "the Redis URL can't be read", mend="write it as redis://user:password@host:6379/0"
+            "the Redis URL can't be read",
+            mend="write it as redis://user:password@host:6379/0; "
+            "in a password %2F is a /, %3F a ?, %23 a #, %40 an @",
         ) from None
     for name, _ in parse_qsl(parts.query, keep_blank_values=True):
         if name not in URL_OPTIONS:

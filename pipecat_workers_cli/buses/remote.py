@@ -17,11 +17,8 @@ from pipecat.bus import (
     BusDeactivateWorkerMessage,
     BusEndMessage,
     BusFrameMessage,
-    BusJobCancelMessage,
     BusJobRequestMessage,
     BusJobResponseMessage,
-    BusJobResponseUrgentMessage,
-    BusJobStreamEndMessage,
     BusLocalMessage,
     BusMessage,
     BusWorkerReadyMessage,
@@ -31,6 +28,7 @@ from pipecat.frames.frames import AudioRawFrame, LLMConfigureOutputFrame
 from pipecat.pipeline.job_context import JobStatus
 from pipecat.registry.types import WorkerRegistryEntry
 
+from pipecat_workers_cli.buses.asked import Asked
 from pipecat_workers_cli.buses.door import Door
 from pipecat_workers_cli.buses.link import Link
 from pipecat_workers_cli.buses.local import LocalBus
@@ -48,7 +46,6 @@ from pipecat_workers_cli.wire.notice import (
 )
 from pipecat_workers_cli.wire.stock import StockCodec
 
-ANSWERS = (BusJobResponseMessage, BusJobResponseUrgentMessage, BusJobStreamEndMessage)
 LINE_DOWN = "the line is down, so nothing was done"
 UNKNOWN = "it was cut off while a tool ran; whether that did its work is unknown"
 
@@ -105,10 +102,10 @@ class RemoteBus(LocalBus):
         self._codec = Codec()
         self._on_notice = on_notice
 
-    def notify(self, seat: Seat, worker: str, notice: Notice) -> None:
-        """Tell the process at a seat something about a worker."""
-        body = encode_notice(notice)
-        seat.post.send(seat.address, Letter(self.call, worker, seat.epoch, body, notice=True))
+    def notify(self, seat: Seat, worker: str, notice: Notice) -> bool:
+        """Tell the process at a seat something about a worker; return whether that waits to go."""
+        letter = Letter(self.call, worker, seat.epoch, encode_notice(notice), notice=True)
+        return seat.post.send(seat.address, letter)
 
     def _write(self, seat: Seat, worker: str, message: BusMessage) -> None:
         """Send a message to the process at a seat, if it is one that travels."""
@@ -170,8 +167,7 @@ class HubBus(RemoteBus):
         self._beside = frozenset(beside)
         self._on_end = on_end
         self._output: BusFrameMessage | None = None
-        self._jobs: dict[tuple[str, str], BusJobRequestMessage] = {}
-        self._begun: set[str] = set()
+        self._asked = Asked()
 
     def on_message_received(self, message: BusMessage) -> None:
         """Send a message to the process of whom it is for, and deliver it here.
@@ -187,23 +183,15 @@ class HubBus(RemoteBus):
         elif isinstance(message, BusDeactivateWorkerMessage) and message.target == self.agent:
             self.agent = None
         if isinstance(message, BusFrameMessage) and message.target is None:
+            self._asked.follow(message)
             self._send_frame(message)
             return
-        self._follow_job(message)
+        if isinstance(message, BusJobRequestMessage) and message.target in self.seats:
+            self._asked.asks(message, message.target)
+        else:
+            self._asked.follow(message)
         if message.target in self.seats and message.target != message.source:
             self._write(self.seats[message.target], message.target, message)
-
-    def _follow_job(self, message: BusMessage) -> None:
-        if isinstance(message, BusJobRequestMessage) and message.target in self.seats:
-            self._jobs[message.job_id, message.target] = message
-        elif isinstance(message, BusJobCancelMessage):
-            self._end_job(message.job_id, message.target)
-        elif isinstance(message, ANSWERS):
-            self._end_job(message.job_id, message.source)
-
-    def _end_job(self, id: str, worker: str | None) -> None:
-        if worker is not None and self._jobs.pop((id, worker), None):
-            self._begun.discard(worker)
 
     def link_to(self, worker: str) -> float:
         """Return the seconds that a link to a worker takes, there and back; 0 without one."""
@@ -213,7 +201,7 @@ class HubBus(RemoteBus):
 
     def jobs_of(self, worker: str) -> list[str]:
         """Return the ids of the jobs that a worker elsewhere has not answered."""
-        return [id for id, asked in self._jobs if asked == worker]
+        return [job.job_id for job in self._asked.of(worker)]
 
     def _send_frame(self, message: BusFrameMessage) -> None:
         """Send a frame of this process to the agent that has the call.
@@ -238,19 +226,18 @@ class HubBus(RemoteBus):
         if self._output is not None:
             self._write(seat, worker, self._output)
         self._tell_present()
-        for (_, asked), job in list(self._jobs.items()):
-            if asked == worker:
-                self._ask_again(worker, seat, job)
+        for job in self._asked.of(worker):
+            self._ask_again(worker, seat, job)
 
     def _ask_again(self, worker: str, seat: Seat, job: BusJobRequestMessage) -> None:
         """Ask a worker's new holder what the one before it never answered.
 
-        Not if that had begun to use a tool: nothing is to be done twice.
+        Not if that may have used a tool for it: nothing is to be done twice.
         """
-        if worker not in self._begun:
+        if self._asked.may_have_begun(job.job_id, worker):
+            self._fail(worker, job, UNKNOWN)
+        else:
             self._write(seat, worker, job)
-            return
-        self._fail(worker, job, UNKNOWN)
 
     def _fail(self, worker: str, job: BusJobRequestMessage, why: str) -> None:
         self.on_message_received(
@@ -265,9 +252,9 @@ class HubBus(RemoteBus):
 
     def fail_jobs(self, worker: str, why: str) -> None:
         """Answer what a worker was asked, since nobody will run it any more."""
-        for (_, asked), job in list(self._jobs.items()):
-            if asked == worker:
-                self._fail(worker, job, UNKNOWN if worker in self._begun else why)
+        for job in self._asked.of(worker):
+            begun = self._asked.may_have_begun(job.job_id, worker)
+            self._fail(worker, job, UNKNOWN if begun else why)
 
     def put_out(self, worker: str) -> None:
         """Hear a worker no longer; nobody runs it now."""
@@ -298,8 +285,8 @@ class HubBus(RemoteBus):
             return
         if notice is not None:
             if isinstance(notice, ToolBegun):
-                self._begun.add(letter.worker)
-                if (notice.id, letter.worker) in self._jobs:
+                self._asked.begins(notice.id, letter.worker)
+                if self._asked.has(notice.id, letter.worker):
                     return  # it is a job itself, and followed as one
             self._on_notice(sender, letter, notice)
             return
@@ -341,9 +328,9 @@ class SpokeBus(RemoteBus):
             self._write(self._hub, self._worker, message)
         self.on_message_received(message)
 
-    def tell(self, notice: Notice) -> None:
-        """Tell the hub something about this worker."""
-        self.notify(self._hub, self._worker, notice)
+    def tell(self, notice: Notice) -> bool:
+        """Tell the hub something about this worker; return whether that waits to go."""
+        return self.notify(self._hub, self._worker, notice)
 
     async def announce(self, id: str, name: str) -> bool:
         """Let the hub know of what is about to be done, and must not be done twice.
@@ -358,7 +345,8 @@ class SpokeBus(RemoteBus):
         Returns:
             Whether the engine has it; if not, nothing may be done.
         """
-        self.tell(ToolBegun(id=id, name=name))
+        if not self.tell(ToolBegun(id=id, name=name)):
+            return False
         return await self._hub.post.sent(self._hub.address, within=DELIVERED_WITHIN)
 
     def take(self, sender: str, letter: Letter) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from pipecat_workers_cli.addresses import split_login
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
 from pipecat_workers_cli.options import BusOptions
 from pipecat_workers_cli.settings import variable
@@ -103,11 +103,11 @@ class SharedBus:
     @property
     def shown(self) -> str:
         """Its URL as it may be shown."""
-        parts = urlsplit(self.url)
-        if parts.password is None:
-            return self.url.partition("?")[0]
-        host = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{parts.username or ''}:***@{host}{parts.path}"
+        scheme, login, where = split_login(self.url)
+        if not login:
+            return f"{scheme}://{where}"
+        user, colon, _ = login.partition(":")
+        return f"{scheme}://{user}{':***' if colon else ''}@{where}"
 
 
 def choose_bus(options: BusOptions, *, otherwise: str = "local") -> SharedBus | None:

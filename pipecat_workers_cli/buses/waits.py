@@ -1,9 +1,13 @@
-"""How long to wait for an engine: for an answer, and after a failure."""
+"""How long to wait for an engine: for an answer, after a failure, until it is asked again."""
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+
+from loguru import logger
+
+from pipecat_workers_cli.errors import PmwError
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.05, 0.8  # seconds; doubled in between, with jitter
 
@@ -65,3 +69,27 @@ class Backoff:
     async def wait(self) -> None:
         """Wait, and longer the next time."""
         await asyncio.sleep(self.next())
+
+
+async def repeat(work: Callable[[], Awaitable[None]], *, every: float) -> None:
+    """Do something that an engine is asked for, again and again until cancelled.
+
+    Args:
+        work: What is done; that an engine can't be reached then is told by others.
+        every: Seconds in between.
+    """
+    told = False
+    while True:
+        try:
+            await work()
+        except PmwError:
+            pass
+        except Exception as error:  # whatever it is: what ends here is not begun again
+            if not told:
+                task = asyncio.current_task()
+                what = task.get_name() if task else "it"
+                logger.opt(exception=error).warning(
+                    f"{what}: {type(error).__name__}, and tried again"
+                )
+            told = True
+        await asyncio.sleep(every)

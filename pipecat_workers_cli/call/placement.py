@@ -119,12 +119,14 @@ class Placement:
             self.bus.notify(seat, worker, Leave("the call is over"))
         with suppress(TimeoutError):
             async with asyncio.timeout(TIDY_WITHIN):
-                for place in self._places.values():
-                    if place.seeker.cut_off is None:
-                        with suppress(PmwError):
-                            await place.seeker.leave()
+                await asyncio.gather(*map(self._leave_to, self._places.values()))
         for place in self._places.values():
             place.keeping.close()
+
+    async def _leave_to(self, place: Place) -> None:
+        if place.seeker.cut_off is None:
+            with suppress(PmwError):
+                await place.seeker.leave()
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()

@@ -2,9 +2,8 @@
 
 import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +23,11 @@ from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import BusOptions, Output
 
 if TYPE_CHECKING:
+    from asyncio import Event
+
     from rich.console import Console, Group, RenderableType
+    from rich.live import Live
+    from rich.text import Text
 
     from pipecat_workers_cli.buses.presence import Present
     from pipecat_workers_cli.buses.urls import SharedBus
@@ -76,54 +79,79 @@ def ps(
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
+    import asyncio
+
     from pipecat_workers_cli.buses.urls import choose_bus
 
     chosen = choose_bus(BusOptions(bus, redis_url, database_url, channel))
     as_json = as_json or output is Output.JSON
     if watch and not as_json and sys.stdout.isatty():
-        import asyncio
-
         asyncio.run(_watch(terminal.console(), chosen))
         return
-    while True:
-        found = take(chosen)
-        if as_json:
-            _print_json(found)
-        elif sys.stdout.isatty():
-            terminal.console().print(_tables(found))
-        else:
-            _print_columns(found)
-        if not watch:
-            for note in () if as_json else _notes(found):
-                terminal.say(note)
-            if found.failure is not None:
-                raise found.failure
-            return
-        if not as_json:
-            print()  # which tells this second's columns from the next one's
-        sys.stdout.flush()
-        time.sleep(WATCH_EVERY)
+    if watch:
+        asyncio.run(_print_again(_print_json if as_json else _print_columns_and_line, chosen))
+        return
+    found = asyncio.run(_take_once(chosen))
+    if as_json:
+        _print_json(found)
+    elif sys.stdout.isatty():
+        terminal.console().print(_tables(found))
+    else:
+        _print_columns(found)
+    for note in () if as_json else _notes(found):
+        terminal.say(note)
+    if found.failure is not None:
+        raise found.failure
 
 
-def take(bus: "SharedBus | None") -> Listing:
-    """See what there is now.
+@asynccontextmanager
+async def looking(bus: "SharedBus | None") -> AsyncGenerator[Callable[[], Awaitable[Listing]]]:
+    """Give what sees what there is now, over one connection while the block lasts.
 
     Args:
         bus: Where to look besides this machine; None is nowhere.
     """
-    from pipecat_workers_cli.session.attached import statuses
-
-    sessions = statuses()
-    if bus is None or bus.kind.stock:
-        return Listing(sessions, bus)
     import asyncio
 
-    from pipecat_workers_cli.buses.presence import look_at
+    from pipecat_workers_cli.buses.presence import look
+    from pipecat_workers_cli.buses.urls import open_network
+    from pipecat_workers_cli.session.attached import statuses
 
-    try:
-        return Listing(sessions, bus, asyncio.run(look_at(bus)))
-    except PmwError as error:
-        return Listing(sessions, bus, failure=error)
+    network = None
+    async with AsyncExitStack() as stack:
+
+        async def take() -> Listing:
+            nonlocal network
+            sessions = await asyncio.to_thread(statuses)
+            if bus is None or bus.kind.stock:
+                return Listing(sessions, bus)
+            try:
+                if network is None:  # which connects anew by itself, once it is there
+                    network = await stack.enter_async_context(open_network(bus))
+                return Listing(sessions, bus, await look(network))
+            except PmwError as error:
+                return Listing(sessions, bus, failure=error)
+
+        yield take
+
+
+async def _take_once(bus: "SharedBus | None") -> Listing:
+    async with looking(bus) as take:
+        return await take()
+
+
+async def _print_again(show: Callable[[Listing], None], bus: "SharedBus | None") -> None:
+    """Print what there is each second, until SIGTERM or Ctrl-C."""
+    import asyncio
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with looking(bus) as take:
+        while not stop.is_set():
+            show(await take())
+            sys.stdout.flush()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), WATCH_EVERY)
 
 
 def sections(found: Listing) -> Iterator[tuple[Row, list[Row]]]:
@@ -208,6 +236,11 @@ def _print_columns(found: Listing) -> None:
     print("\n\n".join(blocks))
 
 
+def _print_columns_and_line(found: Listing) -> None:
+    _print_columns(found)
+    print()  # which tells this second's columns from the next one's
+
+
 def _aligned(rows: Sequence[Row]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
@@ -258,7 +291,6 @@ async def _watch(console: "Console", bus: "SharedBus | None") -> None:
     """Draw the tables anew each second, until `q`, SIGTERM or Ctrl-C."""
     import asyncio
 
-    from rich.console import Group
     from rich.live import Live
     from rich.text import Text
 
@@ -273,12 +305,24 @@ async def _watch(console: "Console", bus: "SharedBus | None") -> None:
             stop.set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    with Live(console=console, auto_refresh=False, screen=True) as live, open_keys(press):
-        while not stop.is_set():
-            found = await asyncio.to_thread(take, bus)
-            told: list[RenderableType] = [_tables(found), *map(Text, _notes(found))]
-            if found.failure is not None:
-                told.append(Text(found.failure.what, style="red"))
-            live.update(Group(*told, ending), refresh=True)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), WATCH_EVERY)
+    async with looking(bus) as take:
+        with Live(console=console, auto_refresh=False, screen=True) as live, open_keys(press):
+            await _draw(live, take, ending, stop)
+
+
+async def _draw(
+    live: "Live", take: Callable[[], Awaitable[Listing]], ending: "Text", stop: "Event"
+) -> None:
+    import asyncio
+
+    from rich.console import Group
+    from rich.text import Text
+
+    while not stop.is_set():
+        found = await take()
+        told: list[RenderableType] = [_tables(found), *map(Text, _notes(found))]
+        if found.failure is not None:
+            told.append(Text(found.failure.what, style="red"))
+        live.update(Group(*told, ending), refresh=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), WATCH_EVERY)

@@ -56,7 +56,8 @@ def bring_up(
         )
     require_engine(engine)
     found = load_recipe(recipe, sets=options.sets).recipe
-    names = [worker.name for worker in found.workers]
+    # Whoever has an `at` is behind a proxy already.
+    names = [worker.name for worker in found.workers if worker.at is None]
     at_console = options.serve.transport in ("console", "local")
     logs = tuple(_log_words(terminal))
     host = ("-q", *logs, "worker", f"--recipe={recipe}", f"--drain-timeout={DRAIN}")

@@ -256,6 +256,8 @@ async def answering(gateway: Gateway) -> AsyncGenerator[None]:
 
 def _listen(port: int) -> socket.socket:
     try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
         return socket.create_server(("", port))
     except OSError as error:
         what = f"cannot listen on port {port} for --health-port: {error.strerror}"

@@ -12,16 +12,10 @@ from dataclasses import dataclass
 import msgspec
 from loguru import logger
 
-from pipecat_workers_cli.buses.network import LEASE, Claim
+from pipecat_workers_cli.buses.announced import announced
+from pipecat_workers_cli.buses.network import ANSWER_WITHIN, LEASE, Claim
 from pipecat_workers_cli.buses.post import Post
-from pipecat_workers_cli.buses.presence import (
-    ANNOUNCE_EVERY,
-    HOST,
-    PRESENT_FOR,
-    HostRow,
-    own_name,
-    own_version,
-)
+from pipecat_workers_cli.buses.presence import HOST, HostRow, own_name, own_version
 from pipecat_workers_cli.call.assembly import build_worker
 from pipecat_workers_cli.call.hosts import queue_of
 from pipecat_workers_cli.call.plan import Plan
@@ -86,6 +80,7 @@ class WorkerHost(Callerless):
         self._post = post
         self._tap = tap
         self.held: dict[tuple[str, str, int], Hosted] = {}
+        self._claiming: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
         self._draining = False
@@ -119,17 +114,18 @@ class WorkerHost(Callerless):
         await load_models(self._plan.choices())
         for planned in self._plan.workers:  # the first takes its time, to import what it needs
             await build_worker(self._plan, planned)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._claiming = [
-                    tasks.create_task(self._claim(name), name=f"claim {name}")
-                    for name in self._names
-                ]
-                tasks.create_task(self._renew(), name="renew")
-                tasks.create_task(self._announce(), name="announce")
-        finally:
-            await self._stop_all("the host stopped")
-            await self._take_leave()
+        if self._draining:  # already: nothing was claimed, and nothing is to be
+            return
+        async with announced(self._post, HOST, self._said):
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    self._claiming = [
+                        tasks.create_task(self._claim(name), name=f"claim {name}")
+                        for name in self._names
+                    ]
+                    tasks.create_task(self._renew(), name="renew")
+            finally:
+                await self._stop_all("the host stopped")
 
     async def drain(self, *, within: float) -> bool:
         """Take no more calls, and wait until those here are over or have moved elsewhere.
@@ -143,6 +139,8 @@ class WorkerHost(Callerless):
         self._draining = True
         for task in self._claiming:
             task.cancel()
+        if self._claiming:  # what is on its way to them is given back
+            await asyncio.wait(self._claiming, timeout=ANSWER_WITHIN)
         if await self._emptied(within):
             return True
         if self.deaf:  # nobody would hear of it
@@ -232,14 +230,8 @@ class WorkerHost(Callerless):
                 mine[claim].stop("its claim was lost")
             await asyncio.sleep(RENEW_EVERY)
 
-    async def _announce(self) -> None:
-        while True:
-            with suppress(PmwError):
-                for row in self.rows():
-                    name = f"{row.host}/{row.worker}"
-                    body = msgspec.json.encode(row)
-                    await self._post.network.announce(HOST, name, body, ttl=PRESENT_FOR)
-            await asyncio.sleep(ANNOUNCE_EVERY)
+    def _said(self) -> dict[str, bytes]:
+        return {f"{row.host}/{row.worker}": msgspec.json.encode(row) for row in self.rows()}
 
     def rows(self) -> list[HostRow]:
         """Return what the host says of itself now."""
@@ -264,10 +256,3 @@ class WorkerHost(Callerless):
             hosted.stop(why)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=4.0)
-
-    async def _take_leave(self) -> None:
-        if self._post.failure is None:
-            with suppress(PmwError, TimeoutError):
-                async with asyncio.timeout(1.0):
-                    for row in self.rows():
-                        await self._post.network.take_leave(HOST, f"{row.host}/{row.worker}")

@@ -23,6 +23,7 @@ from pipecat_workers_cli.fleet.lifeline import LIFELINE, open_lifeline
 from pipecat_workers_cli.options import BusOptions
 
 ENGINE = "pipecat_workers_cli.fleet.engine"
+URLS = tuple(f"{scheme}://" for scheme in BUS_KINDS)
 START_WITHIN = 60.0  # seconds until all are ready; a cold start on a slow disk takes ten
 LOOK_EVERY = 0.1  # seconds
 MAIN_WITHIN = 6.0  # seconds to end; a session takes 4.8 at most
@@ -177,7 +178,7 @@ class _Up:
         said: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def hear(child: str, line: str) -> None:
-            if not line.startswith(tuple(BUS_KINDS)):
+            if not line.startswith(URLS):
                 self._listener.line(child, line)
             elif not said.done():
                 said.set_result(line)

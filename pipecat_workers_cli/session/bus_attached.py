@@ -4,16 +4,15 @@ A watcher says on the bus that it is there, and what it wants; sessions send it 
 they would write to a watcher at their socket. Nothing of Pipecat is imported here.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import msgspec
 
-from pipecat_workers_cli.buses.post import Post, open_post
-from pipecat_workers_cli.buses.presence import ANNOUNCE_EVERY, PRESENT_FOR
+from pipecat_workers_cli.buses.announced import announced
+from pipecat_workers_cli.buses.post import open_post
 from pipecat_workers_cli.buses.urls import SharedBus, open_network
-from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.session.messages import AnyReply, Watch
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.limits import Refused
@@ -23,8 +22,6 @@ WATCHER = "watcher"
 
 WATCHED = "watched"
 """The call of a letter that tells of calls; a call's id has digits in it alone."""
-
-LEAVE_WITHIN = 1.0  # seconds
 
 Hear = Callable[[str, AnyReply], None]
 """Is given a session's address and what it tells; must not raise."""
@@ -60,27 +57,8 @@ async def watching(bus: SharedBus, request: Watch, hear: Hear) -> AsyncGenerator
                 raise Refused("it tells a watcher what this pmw doesn't understand") from None
             hear(sender, reply)
 
+    told = msgspec.json.encode(request)
     async with open_network(bus) as network, open_post(network) as post:
         with post.taking(WATCHED, [""], take):
-            announcing = asyncio.create_task(_announce(post, request), name="announce a watcher")
-            try:
+            async with announced(post, WATCHER, lambda: {post.address: told}):
                 yield
-            finally:
-                announcing.cancel()
-                await asyncio.wait({announcing})
-                await _take_leave(post)
-
-
-async def _announce(post: Post, request: Watch) -> None:
-    body = msgspec.json.encode(request)
-    while True:
-        with suppress(PmwError):  # the post tells of it
-            await post.network.announce(WATCHER, post.address, body, ttl=PRESENT_FOR)
-        await asyncio.sleep(ANNOUNCE_EVERY)
-
-
-async def _take_leave(post: Post) -> None:
-    if post.failure is None:
-        with suppress(PmwError, TimeoutError):
-            async with asyncio.timeout(LEAVE_WITHIN):
-                await post.network.take_leave(WATCHER, post.address)

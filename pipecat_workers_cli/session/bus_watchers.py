@@ -13,10 +13,10 @@ from loguru import logger
 
 from pipecat_workers_cli.buses.post import Post
 from pipecat_workers_cli.buses.urls import SharedBus
+from pipecat_workers_cli.buses.waits import repeat
 from pipecat_workers_cli.call.distribution import Distribution, open_distribution
 from pipecat_workers_cli.call.hosts import Hosts
 from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LINKS, LinkOptions
 from pipecat_workers_cli.session.bus_attached import WATCHED, WATCHER
 from pipecat_workers_cli.session.messages import AnyRequest, Told, Watch
@@ -93,7 +93,9 @@ async def connected(
             yield distribution
             return
         telling = _Telling(distribution.post, Watchers(tap, lag))
-        looking = asyncio.create_task(telling.look(), name="look for watchers")
+        looking = asyncio.create_task(
+            repeat(telling.look, every=LOOK_EVERY), name="look for watchers"
+        )
         try:
             yield distribution
         finally:
@@ -112,11 +114,8 @@ class _Telling:
         self._full = False
 
     async def look(self) -> None:
-        """See again and again who comes and who is gone."""
-        while True:
-            with suppress(PmwError):  # the post tells of it
-                self._tell(await self._wanted())
-            await asyncio.sleep(LOOK_EVERY)
+        """See who comes and who is gone."""
+        self._tell(await self._wanted())
 
     async def _wanted(self) -> dict[str, Watch]:
         wanted: dict[str, Watch] = {}

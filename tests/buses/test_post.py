@@ -132,10 +132,11 @@ async def test_what_waits_is_bounded_without_sound_too(server, join_post):
     one, _ = await join_post()
     other, read = await join_post()
     await asyncio.to_thread(server.stop)
-    for number in range(20):
-        one.send(other.address, letter(number, size=1024 * 1024))
+    queued = [one.send(other.address, letter(number, size=1024 * 1024)) for number in range(20)]
+    assert one.counts.lost == queued.count(False)
     assert one.counts.lost in (4, 5)
     await asyncio.to_thread(server.start)
+    assert await one.sent(other.address, within=10)
     await read.has(20 - one.counts.lost)
     assert read.numbers == list(range(20 - one.counts.lost))
 
@@ -257,8 +258,8 @@ async def test_what_is_no_letter_is_refused_counted_and_told_once_a_kind(
 async def test_a_letter_larger_than_any_may_be_is_dropped_by_whoever_sends_it(join_post):
     one, _ = await join_post()
     other, read = await join_post()
-    one.send(other.address, letter(0, size=MESSAGE_BYTES))
-    one.send(other.address, letter(1))
+    assert not one.send(other.address, letter(0, size=MESSAGE_BYTES))
+    assert one.send(other.address, letter(1))
     await read.has(1)
     assert (read.numbers, one.counts.lost) == ([1], 1)
 

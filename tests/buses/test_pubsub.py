@@ -27,6 +27,7 @@ from pipecat_workers_cli.buses.outbox import WAITING_LETTERS
 from pipecat_workers_cli.buses.pubsub import PubSubBus, open_channel
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.errors import PmwError
+from tests.buses.tunnel import open_tunnel
 from tests.waiting import until
 
 BACK_WITHIN = 5.0  # seconds
@@ -114,6 +115,37 @@ async def test_registries_are_exchanged_whoever_comes_first(server, channel):
     ann, bob = Ear("ann"), Ear("bob")
     async with ours(server, channel, ann), stock(server, channel, bob):
         await until(lambda: "bob" in ann.registry and "ann" in bob.registry)
+
+
+async def test_a_message_that_is_not_taken_is_not_the_last(server, channel):
+    taken = []
+
+    def take(data):
+        if data == b"odd":
+            raise KeyError("a bug")
+        taken.append(data)
+
+    async with open_channel(url_of(server), channel=channel) as opened:
+        with opened.taking(take):
+            opened.send(b"odd")
+            opened.send(b"even")
+            await until(lambda: taken == [b"even"])
+    assert opened.counts.refused == {"KeyError when it was taken": 1}
+
+
+async def test_what_was_said_last_is_heard_though_its_way_is_long(server, channel):
+    taken = []
+    async with (
+        open_channel(url_of(server), channel=channel) as there,
+        open_tunnel(server.url) as way,
+    ):
+        with there.taking(taken.append):
+            async with open_channel(url_of(way), channel=channel) as here:
+                here.send(b"last words")
+                for _ in range(5):  # rounds until it is under way
+                    await asyncio.sleep(0)
+            await until(lambda: taken == [b"last words"])
+    assert (here.counts.sent, here.counts.lost) == (1, 0)
 
 
 async def test_everybody_hears_a_message_once_and_in_order(server, channel, two):

@@ -324,3 +324,17 @@ async def test_hosts_that_died_are_forgotten_and_claims_are_not(server, admin, c
         names = {consumer["name"].decode() for consumer in consumers}
         assert holder.address in names
         assert idle.address not in names
+
+
+async def test_what_is_on_its_way_to_a_claim_that_is_cancelled_is_anothers_at_once(server, join):
+    one, other = await join(), await join()
+    claiming = asyncio.create_task(one.claim(["work"], most=1))
+    await asyncio.sleep(0.1)
+    with server.client() as client:
+        client.xadd(one._queue("work"), {"b": b"work"})
+        assert client.xpending(one._queue("work"), "hosts")["pending"] == 1
+    claiming.cancel()  # its answer lies here unread
+    with pytest.raises(asyncio.CancelledError):
+        await claiming
+    (claim,) = await other.claim(["work"], most=1)
+    assert claim.body == b"work"

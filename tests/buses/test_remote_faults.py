@@ -9,19 +9,23 @@ from pipecat.bus import (
     BusCancelMessage,
     BusEndMessage,
     BusFrameMessage,
+    BusJobRequestMessage,
+    BusJobResponseMessage,
+    BusJobUpdateMessage,
     BusSubscriber,
 )
-from pipecat.frames.frames import LLMTextFrame
-from pipecat.pipeline.job_context import JobParams
+from pipecat.frames.frames import Frame, FunctionCallResultFrame, LLMTextFrame
+from pipecat.pipeline.job_context import JobParams, JobStatus
 from pipecat.pipeline.job_decorator import job
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.base_worker import BaseWorker
 
 from pipecat_workers_cli.buses.post import open_post
-from pipecat_workers_cli.buses.remote import HubBus, Seat, SpokeBus
+from pipecat_workers_cli.buses.remote import UNKNOWN, HubBus, Seat, SpokeBus
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.wire.format import Codec
 from pipecat_workers_cli.wire.letter import Letter
+from pipecat_workers_cli.wire.limits import MESSAGE_BYTES
 from tests.waiting import until
 
 CALL, MAIN, WORKER, EPOCH = "call", "acme", "ann", 1001
@@ -40,15 +44,20 @@ class Doubler(BaseWorker):
         self.asked.append(message.payload)
         await self.send_job_response(message.job_id, message.payload)
 
+    @job(name="hold")
+    async def on_hold(self, message) -> None:
+        """Leave a job without an answer."""
+
 
 class Words(BusSubscriber):
-    """Notes the words that another says on a bus, and what would end a call."""
+    """Notes the words that another says on a bus, jobs that failed, and what would end a call."""
 
     name = "words"
 
     def __init__(self, source: str) -> None:
         self._source = source
         self.said: list[str] = []
+        self.failed: dict[str, str] = {}
         self.ends = 0
 
     def accepts_bus_message(self, message) -> bool:
@@ -56,13 +65,18 @@ class Words(BusSubscriber):
 
     async def on_bus_message(self, message) -> None:
         self.ends += isinstance(message, BusEndMessage | BusCancelMessage)
+        if isinstance(message, BusJobResponseMessage) and message.status == JobStatus.FAILED:
+            self.failed[message.job_id] = message.response["error"]
         if isinstance(message, BusFrameMessage) and message.source == self._source:
-            self.said.append(message.frame.text)
+            self.said.append(getattr(message.frame, "text", ""))
+
+
+def framed(source: str, frame: Frame) -> BusFrameMessage:
+    return BusFrameMessage(source=source, frame=frame, direction=FrameDirection.DOWNSTREAM)
 
 
 def words(source: str, text: str) -> BusFrameMessage:
-    frame, down = LLMTextFrame(text), FrameDirection.DOWNSTREAM
-    return BusFrameMessage(source=source, frame=frame, direction=down)
+    return framed(source, LLMTextFrame(text))
 
 
 class Line:
@@ -78,6 +92,27 @@ class Line:
         async with self.main.job(WORKER, params=params) as asked:
             pass
         return asked.response
+
+    async def hold(self, *ids: str) -> None:
+        """Ask for jobs that are answered by nobody."""
+        for id in ids:
+            await self.hub.send(
+                BusJobRequestMessage(source=MAIN, target=WORKER, job_id=id, job_name="hold")
+            )
+
+    async def arrive(self) -> None:
+        """Wait until all that the worker has said is here."""
+        before = len(self.heard_here.said)
+        await self.spoke.send(words(WORKER, "."))
+        await until(lambda: "." in self.heard_here.said[before:])
+
+    async def die(self) -> None:
+        """Have the worker taken over by another host, of which nothing is heard."""
+        await self.arrive()
+        seat = self.hub.seats[WORKER]
+        self.hub.take_in(WORKER, Seat("elsewhere", EPOCH + 1, seat.post))
+        await self.hub.send(words(WORKER, "over"))
+        await until(lambda: "over" in self.heard_here.said)
 
 
 @pytest.fixture
@@ -169,3 +204,67 @@ async def test_what_the_present_holder_has_not_said_is_dropped_and_counted(serve
     assert line.heard_there.said == []
     assert line.heard_here.ends == line.heard_there.ends == 0
     assert line.hub.late == {WORKER: 4}
+
+
+@on_redis
+async def test_of_two_jobs_that_began_the_one_without_an_answer_is_not_done_again(line):
+    await line.hold("a", "b", "c")
+    assert await line.spoke.announce("a", "hold")
+    assert await line.spoke.announce("b", "hold")
+    done = {"job_id": "a", "status": JobStatus.COMPLETED}
+    await line.spoke.send(BusJobResponseMessage(source=WORKER, target=MAIN, **done))
+    await line.die()
+    assert line.heard_here.failed == {"b": UNKNOWN}
+    assert line.hub.jobs_of(WORKER) == ["c"]
+
+
+@on_redis
+async def test_a_tool_of_the_conversation_fails_no_job(line):
+    assert await line.spoke.announce("tool_1", "pay")
+    await line.arrive()
+    await line.hold("a")
+    assert await line.spoke.announce("tool_2", "pay")
+    result = FunctionCallResultFrame("pay", "tool_2", {}, "paid")
+    await line.spoke.send(framed(WORKER, result))
+    await line.die()
+    assert line.heard_here.failed == {}
+    assert line.hub.jobs_of(WORKER) == ["a"]
+
+
+@on_redis
+async def test_a_tool_fails_the_job_that_tells_of_it(line):
+    await line.hold("a", "b")
+    assert await line.spoke.announce("tool_1", "pay")
+    told = {"type": "tool_call", "name": "pay", "tool_call_id": "tool_1"}
+    await line.spoke.send(BusJobUpdateMessage(source=WORKER, target=MAIN, job_id="a", update=told))
+    await line.die()
+    assert line.heard_here.failed == {"a": UNKNOWN}
+    assert line.hub.jobs_of(WORKER) == ["b"]
+
+
+@on_redis
+async def test_a_tool_of_which_no_job_has_told_fails_all_that_may_have_called_it(line):
+    await line.hold("a", "b")
+    assert await line.spoke.announce("tool_1", "pay")
+    await line.arrive()
+    await line.hold("c")
+    await line.die()
+    assert line.heard_here.failed == dict.fromkeys("ab", UNKNOWN)
+    assert line.hub.jobs_of(WORKER) == ["c"]
+
+
+@on_redis
+async def test_nothing_is_done_if_the_hub_can_not_hear_of_it(server, line):
+    post, hub = line.spoke._hub.post, line.spoke._hub.address
+    await asyncio.to_thread(server.stop)
+    full = Letter(CALL, WORKER, EPOCH, b"x" * MESSAGE_BYTES)
+    for _ in range(2):
+        while post.send(hub, full):
+            pass
+        await asyncio.sleep(0.2)  # which takes a parcel off, once
+    announcing = asyncio.create_task(line.spoke.announce("tool_1", "x" * 200))
+    await asyncio.sleep(0.2)
+    await asyncio.to_thread(server.start)
+    await asyncio.sleep(1)
+    await line.spoke.send(words(WORKER, "later"))
+    assert not await announcing

@@ -1,9 +1,12 @@
 """Which bus is meant by what was typed and by the environment."""
 
+from contextlib import suppress
+
 import pytest
 
-from pipecat_workers_cli.buses.urls import SharedBus, choose_bus
-from pipecat_workers_cli.errors import ConfigurationError
+from pipecat_workers_cli.addresses import shown_url
+from pipecat_workers_cli.buses.urls import SharedBus, choose_bus, examine, open_network
+from pipecat_workers_cli.errors import ConfigurationError, PmwError
 from pipecat_workers_cli.options import BusOptions
 
 VARIABLES = ("PMW_BUS", "PMW_CHANNEL", "DATABASE_URL", "PGMQ_CHANNEL")
@@ -69,6 +72,25 @@ def test_what_names_no_bus_is_refused_without_its_password(options, what, mend):
 def test_a_bus_is_shown_without_its_password_and_its_query():
     assert SharedBus(POSTGRES, "c").shown == "postgresql://pmw:***@db:5432/calls"
     assert SharedBus("redis://h:1/2?password=secret", "c").shown == "redis://h:1/2"
+    assert SharedBus("postgresql://pmw@db/calls", "c").shown == "postgresql://pmw@db/calls"
+
+
+@pytest.mark.parametrize("sign", "/#?@[")
+@pytest.mark.parametrize("scheme", ["redis", "postgresql"])
+async def test_a_password_in_which_nothing_is_escaped_is_not_shown(scheme, sign):
+    bus = SharedBus(f"{scheme}://pmw:4711{sign}0815@127.0.0.1:1/0", "c")
+    shown = [bus.shown, bus.told, shown_url(bus.url)]
+    with pytest.raises(PmwError) as caught:
+        async with open_network(bus):
+            pass
+    shown += [caught.value.what, caught.value.mend]
+    with suppress(ConfigurationError):
+        shown += [str(check) for check in await examine(bus)]
+    assert not [text for text in shown if "4711" in text or "0815" in text]
+
+
+def test_a_bus_whose_query_may_be_part_of_a_password_is_hardly_shown():
+    assert SharedBus("redis://h:1/2?password=a@b", "c").shown == "redis://***"
 
 
 def test_a_bus_of_stock_pipecats_carries_one_call_a_channel():

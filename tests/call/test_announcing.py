@@ -2,6 +2,7 @@
 
 import asyncio
 
+from pipecat_workers_cli.buses import announced
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.buses.post import open_post
 from pipecat_workers_cli.buses.presence import CALLS_LISTED, look, own_name
@@ -37,6 +38,26 @@ async def test_calls_are_listed_while_the_session_lasts_and_gone_with_it(valkey)
         (call,) = there.row.calls
         assert (call.call, call.recipe, call.hash, call.turn) == ("00000000", "handoff", "aaaa", 1)
         assert await sessions_on(network) == []
+
+
+async def test_what_fails_is_tried_again(valkey, monkeypatch):
+    monkeypatch.setattr(announced, "ANNOUNCE_EVERY", 0.05)
+    tap = tap_of(1)
+    tried = []
+
+    def snapshot():
+        tried.append(1)
+        if len(tried) < 3:
+            raise ValueError("a bug")
+        return Tap.snapshot(tap)
+
+    monkeypatch.setattr(tap, "snapshot", snapshot)
+    async with (
+        valkey.open_network("bug") as network,
+        open_post(network) as post,
+        announcing(post, tap),
+    ):
+        assert await until_it_gives(sessions_on, network)
 
 
 async def sessions_on(network):

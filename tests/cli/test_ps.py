@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -100,3 +101,25 @@ def test_own_sessions_are_listed_though_the_bus_is_dead(free_port):
     assert listed.stdout.startswith("SESSION ")
     assert len(listed.stderr.splitlines()) == 2
     assert "secret-word" not in listed.stdout + listed.stderr
+
+
+def test_watching_stays_on_its_connections_and_leaves_nothing(valkey):
+    words = ("ps", "--watch", "--bus", valkey.url, "--channel", "watched", "-o", "json")
+    watching = subprocess.Popen([*PMW, *words], stdin=subprocess.DEVNULL)
+    try:
+        until(lambda: len(valkey.inboxes("watched")) == 1)
+        first = valkey.inboxes("watched")
+        time.sleep(3)
+        assert valkey.inboxes("watched") == first
+        watching.terminate()
+        assert watching.wait(5) == 0
+    finally:
+        watching.kill()
+    assert valkey.inboxes("watched") == []
+
+
+def until(true) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -3,6 +3,8 @@
 import typer
 from typer.testing import CliRunner
 
+from pipecat_workers_cli.cli import up
+from pipecat_workers_cli.cli.app import app
 from pipecat_workers_cli.cli.call_arguments import takes_call_options_but
 from pipecat_workers_cli.cli.detach import _without
 from pipecat_workers_cli.cli.up import typed_words
@@ -46,6 +48,20 @@ def test_an_option_that_is_left_out_of_a_command_is_none_of_its():
     app.command()(takes_call_options_but("bus")(lambda options: None))
     answer = CliRunner().invoke(app, ["--bus", "redis"])
     assert answer.exit_code == 2
+
+
+def test_a_worker_behind_a_proxy_is_given_no_host(monkeypatch):
+    systems = []
+
+    async def run_up(system, *_):
+        systems.append(system)
+        return 0
+
+    monkeypatch.setattr(up, "run_up", run_up)
+    at = 'workers.support.at="ws://localhost:1/ws"'
+    answer = CliRunner().invoke(app, ["up", "handoff", "--set", at, "--services", "offline"])
+    assert answer.exit_code == 0, answer.output
+    assert list(systems[0].hosts) == ["greeter"]
 
 
 def test_no_word_of_a_child_is_the_page_token():

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 
+from pipecat_workers_cli.fleet.engine import main as engine
 from pipecat_workers_cli.fleet.lifeline import follow_lifeline
 
 
@@ -22,6 +23,12 @@ def follow() -> None:
     """Hold no end of a lifeline but the one that was given."""
     follow_lifeline()
     wait()
+
+
+def redis(folder: str, port: str) -> None:
+    """Be a Valkey that has something to say before it serves."""
+    print("redis: could not open a thing that is none of ours", flush=True)
+    sys.exit(engine("redis", folder, port))
 
 
 def end(code: str) -> None:

@@ -13,7 +13,8 @@ import pytest
 from pipecat_workers_cli.buses.presence import look
 from pipecat_workers_cli.buses.urls import SharedBus, open_network
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.fleet import engine
+from pipecat_workers_cli.fleet import engine, up
+from pipecat_workers_cli.fleet.child import Listener
 from pipecat_workers_cli.fleet.lifeline import LIFELINE
 from tests.ports import free_port
 
@@ -108,3 +109,21 @@ def test_a_server_that_is_not_installed_is_two_lines(monkeypatch):
     assert failure.value.exit_code == 1
     assert failure.value.what == "pmw up runs a Postgres of its own, which isn't installed"
     assert failure.value.mend.endswith("pip install 'pipecat-workers-cli[up]'")
+
+
+async def test_what_an_engine_says_is_not_taken_for_its_url(monkeypatch):
+    monkeypatch.setattr(up, "ENGINE", "tests.fleet.programs")
+    lines = []
+    system = up.System(
+        engine="redis",
+        main="main",
+        main_words=("tests.fleet.programs", "end", "3"),
+        main_env={},
+        hosts={},
+        serves=False,
+        foreground=False,
+        ready="NOBODY_READS_IT",
+    )
+    listener = Listener(lambda _, line: lines.append(line), lambda _: None)
+    assert await up.run_up(system, listener, up.Progress(print, print)) == 3
+    assert lines[0].startswith("redis: could not open")

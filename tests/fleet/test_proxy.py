@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 from websockets.asyncio.server import serve
 
 from pipecat_workers_cli.buses.way import require_reachable
+from pipecat_workers_cli.call import links as call_links
+from pipecat_workers_cli.call import placement
 from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions
+from tests.buses.tunnel import open_tunnel
 from tests.call.conftest import open_words_call
 from tests.fleet.proxies import (
     SLOW,
@@ -279,3 +283,23 @@ kind = "specialist"
 prompt = "You know prices."
 script = [{ say = "It is 5 dollars." }]
 """
+
+
+async def test_all_links_are_left_at_once_though_nobody_answers(monkeypatch):
+    monkeypatch.setattr(call_links, "LEAVE_WITHIN", 2.0)
+    monkeypatch.setattr(placement, "TIDY_WITHIN", 30.0)
+    async with contextlib.AsyncExitStack() as stack:
+        sets, gateways, tunnels = [], [], []
+        for name in ("advocate", "critic", "analyst"):
+            gateways.append(await stack.enter_async_context(proxying("debate", worker=name)))
+            url = gateways[-1].doorstep.url
+            tunnels.append(await stack.enter_async_context(open_tunnel(url)))
+            sets.append(f'workers.{name}.at="{tunnels[-1].url}"')
+        opened = open_words_call("debate", sets=tuple(sets), distribution=links())
+        async with opened as call:
+            await call.opened()
+            await until(lambda: all(gateway.held for gateway in gateways))
+            for tunnel in tunnels:
+                tunnel.open.clear()
+            began = time.monotonic()
+        assert time.monotonic() - began < 2  # each takes a second

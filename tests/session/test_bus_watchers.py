@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from pipecat_workers_cli.buses.local import LocalBus
@@ -75,6 +76,23 @@ async def test_a_watcher_is_told_of_all_sessions_while_it_is_there(bus):
             await until(lambda: heard.snapshots >= 2)
             assert len(heard.sessions) == 2
         await until(lambda: not one._watchers and not other._watchers)  # and costs nothing
+
+
+async def test_a_look_for_watchers_that_fails_is_not_the_last(bus, monkeypatch):
+    failures = [ValueError("a bug"), KeyError("another")]
+
+    decode = msgspec.json.decode
+
+    def failing(*args, **options):
+        if failures:
+            raise failures.pop()
+        return decode(*args, **options)
+
+    monkeypatch.setattr(msgspec.json, "decode", failing)
+    heard = Heard()
+    async with watching(bus, Watch(), heard), session(bus, "aaaaaaaa") as tap:
+        await until(lambda: tap._watchers)
+    assert not failures
 
 
 async def test_what_a_session_says_last_is_told(bus):
