@@ -37,7 +37,8 @@ from pipecat.utils.asyncio.task_manager import TaskManager
 from rich.console import Console
 
 from pipecat_workers_cli.buses.local import LocalBus
-from pipecat_workers_cli.cli.table import Header, run_table
+from pipecat_workers_cli.cli.sheet import Header
+from pipecat_workers_cli.cli.table import run_table
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.record import Recording, open_recording
 from pipecat_workers_cli.traffic.stats import Line, sum_up

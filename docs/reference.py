@@ -101,7 +101,7 @@ def option(param: Any) -> str:
 
 def metavar(param: Any) -> str:
     """Return how an argument stands in a usage line."""
-    name = (param.metavar or param.name.upper()).strip("[]")
+    name = (param.metavar or param.name.upper()) + "…" * (param.nargs == -1)
     return name if param.required else f"[{name}]"
 
 
@@ -132,7 +132,7 @@ def default(param: Any) -> str:
     if isinstance(shown, str):
         return cell(shown)
     value = getattr(param.default, "value", param.default)
-    if value is None or value is False or callable(value) or param.required:
+    if value in (None, "") or value is False or callable(value) or param.required:
         return ""
     return f"`{value}`"
 

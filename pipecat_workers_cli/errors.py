@@ -39,9 +39,21 @@ def near_miss(word: str, known: Iterable[str]) -> str:
         known: Everything that would have been right.
 
     Returns:
-        "did you mean 'x'? …" if something is close, else "there is a, b, c".
+        "did you mean 'x'? …" if something is close, else "choose one of: a, b, c".
     """
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    listed = f"there is {', '.join(names)}" if names else "there is none"
+    listed = f"choose one of: {', '.join(names)}" if names else "there is none"
     return f"did you mean '{close[0]}'? {listed}" if close else listed
+
+
+def mend_extra(extra: str, *, again: bool = False) -> str:
+    """Say how to install an extra of ours, in a checkout and elsewhere.
+
+    Args:
+        extra: As in `pipecat-workers-cli[extra]`; empty for the package itself.
+        again: What is there is broken, and to be replaced.
+    """
+    sync = f"uv sync{f' --extra {extra}' if extra else ''}{' --reinstall' if again else ''}"
+    install = f"pip install{' --force-reinstall' if again else ''}"
+    return f"{sync}, or {install} 'pipecat-workers-cli{f'[{extra}]' if extra else ''}'"

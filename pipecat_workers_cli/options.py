@@ -42,6 +42,29 @@ class Wire(StrEnum):
     STOCK = "stock"
 
 
+class EngineName(StrEnum):
+    """What answers questions about code."""
+
+    CLAUDE = "claude"
+    SEARCH = "search"
+
+
+class Gender(StrEnum):
+    """How a voice sounds, in Cartesia's words but one."""
+
+    FEMININE = "feminine"
+    MASCULINE = "masculine"
+    NEUTRAL = "neutral"
+
+
+class Words(StrEnum):
+    """How much the words of turns count where two calls are compared."""
+
+    EXACT = "exact"
+    FUZZY = "fuzzy"
+    OFF = "off"
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 

@@ -33,6 +33,7 @@ def test_the_contracts_that_the_architecture_promises_are_there() -> None:
     assert set(contracts()) >= {
         "layers",
         "Rich, Typer and prompt_toolkit only in cli",
+        "of session, fleet knows the socket alone",
         "workers know no services",
         "no framework in the ground row",
     }
@@ -78,6 +79,14 @@ def test_starting_imports_what_declares_options_and_nothing_else() -> None:
     assert not loaded & {f"pipecat_workers_cli.cli.{name}" for name in drawing}
     heavy = {"pipecat", "pydantic", "numpy", "loguru", "msgspec", "rich", "dotenv", "asyncio"}
     assert not loaded & heavy
+
+
+def test_on_windows_it_says_in_two_lines_where_it_runs() -> None:
+    code = "import sys, pipecat_workers_cli.cli.app as app; sys.platform = 'win32'; app.main()"
+    answer = run(sys.executable, "-c", code)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    what, mend = answer.stderr.splitlines()
+    assert (what.startswith("error: "), mend) == (True, "  try: run it inside WSL")
 
 
 def test_the_package_is_typed_for_whoever_imports_it() -> None:

@@ -42,9 +42,9 @@ from pipecat.utils.errors import ErrorCategory
 from pipecat_workers_cli.call.latency import TurnWatch
 from pipecat_workers_cli.call.waits import Waits
 from pipecat_workers_cli.logs import redact
-from pipecat_workers_cli.traffic.classify import plain
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.jobs import STATES, JobState
+from pipecat_workers_cli.traffic.setup_file import plain
 from pipecat_workers_cli.workers.jobs import ANSWER, COST, ERROR, TOOL_CALL
 from pipecat_workers_cli.workers.main import FROM_WORKER
 

@@ -119,18 +119,20 @@ def everywhere(
         raise ConfigurationError(
             f"pmw {context.invoked_subcommand} takes nothing after '--', such as "
             f"'{terminal.runner_args[0]}'",
-            mend=f"leave it out; {' and '.join(HAND_ON)} hand it to Pipecat's runner",
+            mend=f"leave it out; {', '.join(HAND_ON)} hand it to Pipecat's runner",
         )
     log_options(context, quiet, verbose, log_level, log_file, log_format, env_file)
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "pmw") -> None:
-    """Run `pmw` and leave the process with the exit code of `cli.md`'s contract.
+    """Run `pmw` and leave the process: with 0 when done, an error's own exit code, or 130.
 
     Args:
         argv: The words after `pmw`; None takes the process's own.
         program: What was typed before them, as help and errors call it.
     """
+    if sys.platform == "win32":  # sessions need Unix sockets, file locks and signals
+        sys.exit("error: pmw runs on Linux and macOS, not on Windows\n  try: run it inside WSL")
     words = list(sys.argv[1:] if argv is None else argv)
     rest: list[str] = []
     if "--" in words:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -123,17 +123,25 @@ Sets = Annotated[
     Optional[list[str]],  # noqa: UP045  # Typer reads it at run time
     typer.Option("--set", metavar="KEY=VALUE", help="Sets a key of the recipe. Repeatable."),
 ]
-Bus = Annotated[
-    str | None,
-    typer.Option(
+
+
+def _bus(otherwise: str) -> Any:
+    """Return the option for a bus; commands differ in what is meant if none is named."""
+    return typer.Option(
         "--bus",
         autocompletion=complete_bus,
         metavar="URL",
         help="Where workers meet: local, redis, pgmq, or a URL: redis://…, postgresql://….",
-        show_default="$PMW_BUS, else local",
+        show_default=otherwise,
         rich_help_panel=BUS,
-    ),
-]
+    )
+
+
+Bus = Annotated[str | None, _bus("$PMW_BUS, else local")]
+BusOrRedis = Annotated[str | None, _bus("$PMW_BUS, else redis")]
+BusOrPgmq = Annotated[str | None, _bus("$PMW_BUS, else pgmq")]
+BusOrSession = Annotated[str | None, _bus("a session of this machine")]
+BusOfCommands = Annotated[str | None, _bus("$PMW_BUS, else local; of worker redis")]
 RedisUrl = Annotated[
     str | None,
     typer.Option("--redis-url", metavar="URL", help="--bus URL.", rich_help_panel=BUS),
@@ -142,13 +150,14 @@ DatabaseUrl = Annotated[
     str | None,
     typer.Option("--database-url", metavar="URL", help="--bus URL.", rich_help_panel=BUS),
 ]
+CHANNELS = "$PMW_CHANNEL, else pipecat:acme; on Postgres $PGMQ_CHANNEL, else pipecat_acme"
 Channel = Annotated[
     str | None,
     typer.Option(
         "--channel",
         metavar="NAME",
         help="The application's name on a shared bus.",
-        show_default="$PMW_CHANNEL, else pipecat:acme or $PGMQ_CHANNEL",
+        show_default=CHANNELS,
         rich_help_panel=BUS,
     ),
 ]

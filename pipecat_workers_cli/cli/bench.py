@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
-    Bus,
+    BusOrRedis,
     Channel,
     DatabaseUrl,
     Json,
@@ -31,7 +31,7 @@ ROWS = {"raw": "the engine alone", "pmw": "pmw over it"}
 @takes_log_options
 def bench(
     context: typer.Context,
-    bus: Bus = None,
+    bus: BusOrRedis = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
     channel: Channel = None,

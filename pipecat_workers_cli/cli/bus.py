@@ -15,7 +15,7 @@ from pipecat_workers_cli.cli.shared_bus import init
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.cli.watch import record, watch
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
-from pipecat_workers_cli.options import Output
+from pipecat_workers_cli.options import Output, Words
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.record import Recording
@@ -51,21 +51,11 @@ class Form(StrEnum):
     SCENARIO = "scenario"
 
 
-class Words(StrEnum):
-    """How much the words of turns count in a comparison."""
-
-    EXACT = "exact"
-    FUZZY = "fuzzy"
-    OFF = "off"
-
-
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A recording; - is stdin.")]
 Call = Annotated[
     str | None, typer.Option("--call", metavar="ID", help="Only this call; a beginning will do.")
 ]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit 1 if a line of the file can't be read.")
-]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail if a line of the file can't be read.")]
 
 
 @bus_app.command("show")
@@ -181,7 +171,7 @@ def diff(
     """Compare two recorded calls by meaning: 0 alike, 1 different, 2 trouble."""
     import json
 
-    from pipecat_workers_cli.traffic import compare
+    from pipecat_workers_cli.traffic.compare import find_divergence
 
     try:
         recordings = [_read(Terminal.of(context), file, call, None) for file in (one, other)]
@@ -192,9 +182,7 @@ def diff(
                 f"the files hold {counts} calls", mend="name one of each with --call"
             )
         found = [
-            compare.find_divergence(
-                mine, yours, words=compare.Words(words), ignore=tuple(ignore or ())
-            )
+            find_divergence(mine, yours, words=words, ignore=tuple(ignore or ()))
             for mine, yours in zip(*stories, strict=True)
         ]
         for recording, _ in recordings:

@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
-    Bus,
+    BusOrRedis,
     Channel,
     DatabaseUrl,
     DrainTimeout,
@@ -29,7 +29,7 @@ def worker(
     names: Annotated[
         Optional[list[str]],  # noqa: UP045  # Typer reads it at run time
         typer.Argument(
-            metavar="NAME…", help="Workers of the recipe.", autocompletion=complete_worker
+            metavar="NAME", help="Workers of the recipe.", autocompletion=complete_worker
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All workers of the recipe.")] = False,
@@ -62,7 +62,7 @@ def worker(
             help="Serves /healthz, /readyz and /metrics.",
         ),
     ] = None,
-    bus: Bus = None,
+    bus: BusOrRedis = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
     channel: Channel = None,

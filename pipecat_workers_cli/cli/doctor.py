@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
-    Bus,
+    BusOfCommands,
     Channel,
     DatabaseUrl,
     Host,
@@ -54,7 +54,7 @@ def doctor(
     transport: Transport = None,
     host: Host = "localhost",
     port: Port = 7860,
-    bus: Bus = None,
+    bus: BusOfCommands = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
     channel: Channel = None,

@@ -58,7 +58,7 @@ def _command_rows(command: Any, path: tuple[str, ...]) -> Iterator[Row]:
         takes = _takes(param)
         if param.param_type_name == "argument":
             several = param.nargs == -1
-            metavar = (param.metavar or param.name).strip("[]…").upper()
+            metavar = (param.metavar or param.name).upper()
             yield Row(place, ARGUMENT, f"{metavar}{'…' * several}", takes, _line(param.help))
         else:
             yield Row(place, OPTION, " ".join(param.opts), takes, _line(param.help))

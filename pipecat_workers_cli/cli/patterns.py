@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -18,14 +17,7 @@ from pipecat_workers_cli.cli.complete import complete_recipe
 from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.options import CallOptions, ServeOptions, Trust, Wire
-
-
-class Engine(StrEnum):
-    """What answers questions about code."""
-
-    CLAUDE = "claude"
-    SEARCH = "search"
+from pipecat_workers_cli.options import CallOptions, EngineName, ServeOptions, Trust, Wire
 
 
 @takes_call_options
@@ -72,7 +64,7 @@ def code(
         ),
     ] = None,
     engine: Annotated[
-        Engine | None,
+        EngineName | None,
         typer.Option(
             "--engine",
             help="claude (Claude Agent SDK) or search (over the files, no key).",

@@ -26,7 +26,7 @@ SessionOption = Annotated[
 
 @takes_log_options
 def say(
-    words: Annotated[list[str], typer.Argument(metavar="TEXT…", help="One turn of the caller.")],
+    words: Annotated[list[str], typer.Argument(metavar="TEXT", help="One turn of the caller.")],
     session: SessionOption = None,
     call: Annotated[
         str | None,
@@ -72,7 +72,7 @@ def stop(
     names: Annotated[
         Optional[list[str]],  # noqa: UP045  # Typer reads it at run time
         typer.Argument(
-            metavar="[NAME]…",
+            metavar="NAME",
             autocompletion=complete_session,
             help="Sessions of pmw ps; left out: the only one.",
         ),

@@ -3,7 +3,7 @@
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
-    Bus,
+    BusOrPgmq,
     Channel,
     DatabaseUrl,
     Json,
@@ -19,7 +19,7 @@ from pipecat_workers_cli.options import BusOptions, Output
 @takes_log_options
 def init(
     context: typer.Context,
-    bus: Bus = None,
+    bus: BusOrPgmq = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
     channel: Channel = None,

@@ -20,15 +20,13 @@ from pipecat_workers_cli.cli.chosen import Chosen, Memory, Source, save_remember
 from pipecat_workers_cli.cli.keys import lent_screen, open_keys, terminal_fd
 from pipecat_workers_cli.cli.parts import clock
 from pipecat_workers_cli.cli.plain_text import plain
-from pipecat_workers_cli.cli.sheet import Header, render_help, render_table
+from pipecat_workers_cli.cli.sheet import Header, render_table
 from pipecat_workers_cli.cli.turns import render_entry
 from pipecat_workers_cli.cli.view import Mode, View, press
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.traffic.entry import Entry
     from pipecat_workers_cli.traffic.tap import Tap
-
-__all__ = ["Header", "Memory", "Source", "render_help", "render_table", "run_lines", "run_table"]
 
 SHORTEST = 0.1  # seconds between two drawings, whatever the traffic
 LONGEST = 0.25  # seconds; rates and times of last sight move without an event

@@ -12,7 +12,7 @@ from pipecat_workers_cli.cli.arguments import Json, OutputOption, takes_log_opti
 from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
-from pipecat_workers_cli.options import Output
+from pipecat_workers_cli.options import Gender, Output
 
 if TYPE_CHECKING:
     from pipecat_workers_cli.services.voice_lists import Listed, Wanted
@@ -26,14 +26,6 @@ class VoiceProvider(StrEnum):
 
     CARTESIA = "cartesia"
     PIPER = "piper"
-
-
-class VoiceGender(StrEnum):
-    """How a voice sounds."""
-
-    FEMININE = "feminine"
-    MASCULINE = "masculine"
-    NEUTRAL = "neutral"
 
 
 @takes_log_options
@@ -53,7 +45,7 @@ def voices(
         str, typer.Option("--language", metavar="CODE", help="en, en-GB.", show_default="any")
     ] = "",
     gender: Annotated[
-        VoiceGender | None,
+        Gender | None,
         typer.Option("--gender", help="As the provider says.", show_default="any"),
     ] = None,
     limit: Annotated[
@@ -78,11 +70,11 @@ def voices(
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
     terminal.set_up_logs()
-    from pipecat_workers_cli.services.voice_lists import SAMPLE, Gender, Wanted, save_sample
+    from pipecat_workers_cli.services.voice_lists import SAMPLE, Wanted, save_sample
 
     named, search = _split(search)
     of, after = _split(after)
-    wanted = Wanted(search, language, Gender(gender) if gender else None, limit, after)
+    wanted = Wanted(search, language, gender, limit, after)
     output = Output.JSON if json else output
     with Progress(terminal) as progress:
         found = _find(terminal, provider or named or of, wanted, progress)

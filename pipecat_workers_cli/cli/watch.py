@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
-    Bus,
+    BusOrSession,
     Channel,
     DatabaseUrl,
     Json,
@@ -51,7 +51,7 @@ class View(StrEnum):
 def watch(
     context: typer.Context,
     session: SessionOption = None,
-    bus: Bus = None,
+    bus: BusOrSession = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
     channel: Channel = None,
@@ -118,7 +118,7 @@ def record(
         Path, typer.Argument(metavar="FILE", help="JSON lines; .gz or .zst packs them.")
     ],
     session: SessionOption = None,
-    bus: Bus = None,
+    bus: BusOrSession = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
     channel: Channel = None,

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.errors import PmwError, mend_extra
 from pipecat_workers_cli.fleet.lifeline import follow_lifeline
 
 LOOK_EVERY = 0.5  # seconds between looks whether the engine lives
@@ -103,7 +103,7 @@ def require_engine(name: str) -> None:
     if find_spec(engine.package) is None:
         raise PmwError(
             f"pmw up runs a {engine.title} of its own, which isn't installed",
-            mend="uv sync --extra up, or pip install 'pipecat-workers-cli[up]'",
+            mend=mend_extra("up"),
         )
 
 

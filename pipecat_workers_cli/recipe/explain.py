@@ -55,7 +55,7 @@ _PATTERNS = {
     LINE_PATTERN: ("must be one line", "leave line breaks and control characters out"),
     TRIGGER_PATTERN: (
         "is nothing a rule can wait for",
-        "there is user, opening, transfer, developer, tool, tool:NAME",
+        "choose one of: user, opening, transfer, developer, tool, tool:NAME",
     ),
     IDENTIFIER_PATTERN: (
         "is no plain name",

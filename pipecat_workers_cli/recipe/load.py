@@ -13,12 +13,7 @@ from pydantic import ValidationError
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.logs import redact
 from pipecat_workers_cli.recipe.explain import QUOTE_IT, explain
-from pipecat_workers_cli.recipe.files import (
-    find_recipe,
-    read_bounded,
-    shipped_path,
-    shipped_recipes,
-)
+from pipecat_workers_cli.recipe.files import find_recipe, read_bounded
 from pipecat_workers_cli.recipe.findings import (
     Finding,
     Place,
@@ -33,15 +28,6 @@ from pipecat_workers_cli.recipe.overrides import Overrides, fill_variables
 from pipecat_workers_cli.recipe.places import MAX_KEY_PARTS, find_lines, find_long_key
 from pipecat_workers_cli.recipe.toml_errors import explain_toml
 from pipecat_workers_cli.recipe.values import LINE_PATTERN
-
-__all__ = [
-    "Fault",
-    "LoadedRecipe",
-    "RecipeError",
-    "load_recipe",
-    "shipped_path",
-    "shipped_recipes",
-]
 
 MAX_PROMPT_BYTES = 80_000  # 20,000 characters of four bytes at most
 MAX_FAULTS = 100  # a file of something else altogether would have thousands

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 import soxr
 
-from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.errors import PmwError, mend_extra
 from pipecat_workers_cli.services.voices import Voice
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TURN = 30.0  # seconds to wait for a turn and its work; later no caller has use for it
 THREADS = 2  # inside Piper; 0.24 s a sentence, as with all cores of the machine, 0.40 s with one
 MODEL = "tiny-en"  # comes in Moonshine's wheel
-REINSTALL = "uv sync --extra offline --reinstall, or pip install 'pipecat-workers-cli[offline]'"
+REINSTALL = mend_extra("offline", again=True)
 
 Model = TypeVar("Model")
 Answer = TypeVar("Answer")
@@ -47,11 +47,6 @@ class ModelThread(Generic[Model]):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._load = load
         self._model: Model | None = None
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the model is there."""
-        return self._model is not None
 
     async def load(self) -> None:
         """Load the model, unless it is there.

@@ -158,12 +158,6 @@ async def load_models(choices: Iterable[Choice]) -> None:
     await asyncio.gather(*loading)
 
 
-def models_loaded() -> tuple[str, ...]:
-    """Return which offline providers have their models in memory."""
-    threads = {"moonshine": hearing, "piper": speaking}
-    return tuple(name for name, thread in threads.items() if thread.loaded)
-
-
 async def _round_sums(text: str, text_type: str) -> str:
     """Say "$2.5 million" as people do, before Pipecat's own would take the cents out of it."""
     return ROUND_SUM.sub(r"\1 \2 dollars", text)

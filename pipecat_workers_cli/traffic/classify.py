@@ -9,9 +9,7 @@ from pipecat.bus import BusFrameMessage, BusMessage
 from pipecat_workers_cli.buses.local import Key, Tally
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.kinds import kind_of
-from pipecat_workers_cli.traffic.setup_file import payload_of, plain, sayable
-
-__all__ = ["audio_entries", "entry_of", "plain", "struck"]
+from pipecat_workers_cli.traffic.setup_file import payload_of, sayable
 
 
 def entry_of(message: BusMessage, *, call: str, at_ms: int) -> Entry:

@@ -5,24 +5,16 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from enum import StrEnum
 from itertools import zip_longest
 from types import MappingProxyType
 
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
+from pipecat_workers_cli.options import Words
 from pipecat_workers_cli.traffic.story import Step, Story, walk
 
 CONTEXT = 3  # steps shown before the first that differs
 ALIKE = 0.6  # of two texts' words in common, from which fuzzy words count as the same
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-
-
-class Words(StrEnum):
-    """How much the words of turns count."""
-
-    EXACT = "exact"
-    FUZZY = "fuzzy"
-    OFF = "off"
 
 
 ASPECTS: Mapping[str, str] = MappingProxyType(

@@ -9,12 +9,11 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
+from pipecat_workers_cli.errors import ConfigurationError, PmwError, mend_extra, near_miss
 from pipecat_workers_cli.options import LocalOptions
 
 RATE = 16_000  # Hz that are heard; what the VAD and the offline STT are trained on
 PLAYED_RATE = 24_000  # Hz; what most voices speak at
-INSTALL = "uv pip install 'pipecat-workers-cli[local]'"
 NONE_HERE = "plug one in; or call from a browser, without -t; or in words, by -t console"
 
 
@@ -84,7 +83,7 @@ def load_portaudio() -> Any:
     try:
         return import_module("sounddevice")
     except ImportError:
-        raise PmwError("-t local needs the package sounddevice", mend=INSTALL) from None
+        raise PmwError("-t local needs the package sounddevice", mend=mend_extra("local")) from None
     except OSError:  # its wheels for Linux come without the library
         raise PmwError(
             "-t local needs the library PortAudio",

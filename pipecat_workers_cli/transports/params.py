@@ -6,7 +6,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
-from pipecat_workers_cli.errors import ConfigurationError, PmwError, near_miss
+from pipecat_workers_cli.errors import ConfigurationError, PmwError, mend_extra, near_miss
 from pipecat_workers_cli.settings import variable
 
 SOCKET_PARAMS = "pipecat.transports.websocket.fastapi:FastAPIWebsocketParams"
@@ -18,7 +18,7 @@ class TransportKind:
 
     Attributes:
         needs: A module that must be importable for it.
-        package: What to install when it isn't.
+        install: How to install it.
         params: `module:Class` of its parameters in Pipecat; None for our own.
         serializer: `module:Class` of what its parameters must bring: without one,
             everything a client sends is dropped silently.
@@ -26,52 +26,56 @@ class TransportKind:
     """
 
     needs: str
-    package: str
+    install: str
     params: str | None
     serializer: str | None = None
     variables: tuple[str, ...] = ()
 
 
-TELEPHONY = TransportKind("websockets", "pipecat-ai[websocket]", SOCKET_PARAMS)
+def _of_pipecat(extra: str) -> str:
+    return f"uv pip install 'pipecat-ai[{extra}]'"
+
+
+TELEPHONY = TransportKind("websockets", _of_pipecat("websocket"), SOCKET_PARAMS)
 TRANSPORTS = {
-    "console": TransportKind("pipecat", "pipecat-ai", None),
+    "console": TransportKind("pipecat", mend_extra(""), None),
     "daily": TransportKind(
         "daily",
-        "pipecat-workers-cli[daily]",
+        mend_extra("daily"),
         "pipecat.transports.daily.transport:DailyParams",
         variables=("DAILY_API_KEY",),
     ),
     "exotel": TELEPHONY,
     "livekit": TransportKind(
         "livekit",
-        "pipecat-ai[livekit]",
+        _of_pipecat("livekit"),
         "pipecat.transports.livekit.transport:LiveKitParams",
         variables=("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"),
     ),
-    "local": TransportKind("sounddevice", "pipecat-workers-cli[local]", None),
+    "local": TransportKind("sounddevice", mend_extra("local"), None),
     "moq": TransportKind(
-        "moq", "pipecat-ai[moq]", "pipecat.transports.base_transport:TransportParams"
+        "moq", _of_pipecat("moq"), "pipecat.transports.base_transport:TransportParams"
     ),
     "plivo": TELEPHONY,
     "telnyx": TELEPHONY,
     "twilio": TELEPHONY,
     "vonage": TransportKind(
         "vonage_video_connector",
-        "pipecat-ai[vonage-video-connector]",
+        _of_pipecat("vonage-video-connector"),
         "pipecat.transports.vonage.video_connector:VonageVideoConnectorTransportParams",
     ),
     "webrtc": TransportKind(
-        "aiortc", "pipecat-ai[webrtc]", "pipecat.transports.base_transport:TransportParams"
+        "aiortc", _of_pipecat("webrtc"), "pipecat.transports.base_transport:TransportParams"
     ),
     "websocket": TransportKind(
         "websockets",
-        "pipecat-ai[websocket]",
+        _of_pipecat("websocket"),
         SOCKET_PARAMS,
         serializer="pipecat.serializers.protobuf:ProtobufFrameSerializer",
     ),
 }
 
-EVAL = TransportKind("pipecat", "pipecat-ai", "pipecat.evals.transport:EvalTransportParams")
+EVAL = TransportKind("pipecat", mend_extra(""), "pipecat.evals.transport:EvalTransportParams")
 """Pipecat's eval client at `/ws`; nobody names it, it is always served."""
 
 
@@ -88,7 +92,7 @@ def check_transport(name: str) -> None:
     if find_spec(kind.needs) is None:
         raise PmwError(
             f"transport {name} needs a package that isn't installed",
-            mend=f"uv pip install '{kind.package}'",
+            mend=kind.install,
         )
     for needed in kind.variables:
         if variable(needed) is None:

@@ -126,9 +126,6 @@ FRAMES = _rows(
 )
 
 OF_EVERY_MESSAGE = ("source", "target")
-MADE_AGAIN = ("id", "name")
-"""Counted by each process for itself."""
-
 OF_EVERY_FRAME = (
     "interruptible",
     "broadcast_sibling_id",

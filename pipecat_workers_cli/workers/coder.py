@@ -11,10 +11,9 @@ from pipecat.workers.base_worker import BaseWorker
 from pydantic import BaseModel, Field
 
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.options import Profile, Trust
+from pipecat_workers_cli.options import EngineName, Profile, Trust
 from pipecat_workers_cli.workers.code.engines import (
     Engine,
-    EngineName,
     Step,
     choose_engine,
     open_engine,

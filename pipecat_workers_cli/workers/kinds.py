@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipecat_workers_cli.checks import Check
 from pipecat_workers_cli.entry_points import WORKERS, load_added, mend_package, package_of
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.options import Profile, Trust
+from pipecat_workers_cli.options import EngineName, Profile, Trust
 
 if TYPE_CHECKING:
     from pipecat.workers.base_worker import BaseWorker
@@ -124,7 +124,6 @@ def _ours(module: str, class_name: str) -> Callable[[], "type[BaseWorker]"]:
 def _foresee_coder(options: Mapping[str, Any], profile: Profile | None, trust: Trust) -> Outlook:
     from pipecat_workers_cli.workers.code.engines import (
         KEY,
-        EngineName,
         check_engine,
         choose_engine,
     )

@@ -52,12 +52,3 @@ async def until_it_works(method, *args):
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.02)
-
-
-async def until_true(condition):
-    """Look again for half a minute, in which a process starts on the slowest machine."""
-    async with asyncio.timeout(30):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.05)

@@ -11,8 +11,8 @@ import pytest
 from pipecat_workers_cli.buses.bench import run_bench
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.errors import PmwError
-from tests.buses.asking import until_true
 from tests.program import PMW
+from tests.waiting import until
 
 
 def left_there(server) -> list[str]:
@@ -67,10 +67,10 @@ async def test_one_that_is_cancelled_ends_at_once_and_leaves_nothing(server):
 async def test_one_that_is_killed_leaves_no_queue(server):
     words = ("bus", "bench", "--bus", server.url, "--channel", "b", "--for", "60s")
     process = await asyncio.create_subprocess_exec(*PMW, *words, stdout=DEVNULL, stderr=DEVNULL)
-    await until_true(lambda: len(left_there(server)) >= 6)
+    await until(lambda: len(left_there(server)) >= 6)
     os.kill(process.pid, signal.SIGKILL)
     await process.wait()
-    await until_true(lambda: not left_there(server))
+    await until(lambda: not left_there(server))
 
 
 @pytest.mark.parametrize("server", ["redis"], indirect=True)

@@ -19,8 +19,9 @@ from pipecat_workers_cli.buses.pgmq import PgmqNetwork, open_network
 from pipecat_workers_cli.buses.pgmq_install import install
 from pipecat_workers_cli.buses.pgmq_sql import Names
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
-from tests.buses.asking import received, until_it_gives, until_it_works, until_true
+from tests.buses.asking import received, until_it_gives, until_it_works
 from tests.buses.relay import EXECUTE, QUERY, open_relay
+from tests.waiting import until
 
 
 @pytest.fixture(params=["pgmq"])
@@ -107,7 +108,7 @@ async def test_the_queues_of_fifty_crashed_peers_are_gone(server, channel, haste
     assert len(server.stored(channel)) == 54
     hasten(SETTLED=0.0)
     # What is left are two inboxes, offers and presence.
-    await until_true(lambda: len(server.stored(channel)) == 4)
+    await until(lambda: len(server.stored(channel)) == 4)
     assert set(await one.send({**dead, other.address: b"still here"})) == set(dead)
     assert await received(other) == [b"still here"]
     leases = f"SELECT count(*) FROM pgmq.q_{Names.of(channel).presence}"
@@ -247,7 +248,7 @@ async def test_pgmq_1_5_as_an_extension_is_enough(server, channel, database, old
         networks = await asyncio.gather(*entering)
         await asyncio.gather(*(network.present("host") for network in networks))
         inboxes = "SELECT count(*) FROM pgmq.meta WHERE queue_name LIKE '%_in_%'"
-        await until_true(lambda: database(inboxes) == [(8,)])
+        await until(lambda: database(inboxes) == [(8,)])
     assert await everything(url, "new") == (1, 2, 1)
     assert database(inboxes) == [(0,)]
 

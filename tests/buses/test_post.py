@@ -13,7 +13,7 @@ from pipecat_workers_cli.buses.post import open_post
 from pipecat_workers_cli.wire import letter as wire
 from pipecat_workers_cli.wire.letter import Letter, Parcel
 from pipecat_workers_cli.wire.limits import MESSAGE_BYTES, PARCEL_BYTES, Refused
-from tests.buses.asking import until_true
+from tests.waiting import until
 
 CALL, WORKER = "call", "ann"
 on_redis = pytest.mark.parametrize("server", ["redis"], indirect=True)  # the engine is no matter
@@ -39,7 +39,7 @@ class Reader:
         return [int(letter.body.split()[0]) for letter in self.letters]
 
     async def has(self, count):
-        await until_true(lambda: len(self.letters) >= count)
+        await until(lambda: len(self.letters) >= count)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ async def test_what_was_queued_while_the_engine_was_dead_arrives(server, join_po
     one.send(other.address, letter(0))
     await read.has(1)
     await asyncio.to_thread(server.stop)
-    await until_true(lambda: one.failure and other.failure)
+    await until(lambda: one.failure and other.failure)
     for number in range(1, 50):
         one.send(other.address, letter(number))
     await asyncio.to_thread(server.start)
@@ -96,7 +96,7 @@ async def test_what_was_queued_while_the_engine_was_dead_arrives(server, join_po
     await read.has(50)
     assert read.numbers == list(range(50))
     assert time.monotonic() - back < 5
-    await until_true(lambda: one.failure is other.failure is None)
+    await until(lambda: one.failure is other.failure is None)
     assert one.counts.failures == 1
 
 
@@ -200,9 +200,9 @@ async def test_while_the_engine_is_dead_nobody_is_taken_for_dead_once_it_is_back
     other, _ = await join_post()
     with one.keeping(other.address), other.keeping(one.address):
         await asyncio.to_thread(server.stop)
-        await until_true(lambda: one.silent_for(other.address) > 2)
+        await until(lambda: one.silent_for(other.address) > 2)
         await asyncio.to_thread(server.start)
-        await until_true(lambda: one.failure is None)
+        await until(lambda: one.failure is None)
         assert one.silent_for(other.address) < 1
 
 
@@ -294,7 +294,7 @@ async def test_an_error_of_any_kind_is_told_once_and_outlived(method, error, joi
     await read.has(5)
     assert await one.sent(other.address, within=3)
     assert read.numbers == list(range(5))
-    await until_true(lambda: one.failure is None)
+    await until(lambda: one.failure is None)
     assert len([line for line in log_lines if "going on as soon as it is back" in line]) == 1
     assert one.counts.failures == 1
 

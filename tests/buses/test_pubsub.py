@@ -28,6 +28,7 @@ from pipecat_workers_cli.buses.pubsub import PubSubBus, open_channel
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.errors import PmwError
 from tests.buses.tunnel import open_tunnel
+from tests.waiting import until
 
 BACK_WITHIN = 5.0  # seconds
 
@@ -42,13 +43,6 @@ def server(servers):
 
 def url_of(server):
     return server.url.replace("redis://", "redis+pubsub://")
-
-
-async def until(happened, *, within=BACK_WITHIN):
-    """Wait until something holds that other tasks bring about."""
-    async with asyncio.timeout(within):
-        while not happened():  # noqa: ASYNC110  # neither a bus nor a channel has an event
-            await asyncio.sleep(0.005)
 
 
 class Ear(BaseWorker):

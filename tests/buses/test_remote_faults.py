@@ -26,7 +26,7 @@ from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.wire.format import Codec
 from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.limits import MESSAGE_BYTES
-from tests.buses.asking import until_true
+from tests.waiting import until
 
 CALL, MAIN, WORKER, EPOCH = "call", "acme", "ann", 1001
 on_redis = pytest.mark.parametrize("server", ["redis"], indirect=True)  # the engine is no matter
@@ -104,7 +104,7 @@ class Line:
         """Wait until all that the worker has said is here."""
         before = len(self.heard_here.said)
         await self.spoke.send(words(WORKER, "."))
-        await until_true(lambda: "." in self.heard_here.said[before:])
+        await until(lambda: "." in self.heard_here.said[before:])
 
     async def die(self) -> None:
         """Have the worker taken over by another host, of which nothing is heard."""
@@ -112,7 +112,7 @@ class Line:
         seat = self.hub.seats[WORKER]
         self.hub.take_in(WORKER, Seat("elsewhere", EPOCH + 1, seat.post))
         await self.hub.send(words(WORKER, "over"))
-        await until_true(lambda: "over" in self.heard_here.said)
+        await until(lambda: "over" in self.heard_here.said)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ async def test_frames_arrive_once_and_in_order_while_connections_are_cut(server,
             await line.spoke.send(words(WORKER, str(number)))
             await asyncio.sleep(0.001)
     numbers = [str(number) for number in range(600)]
-    await until_true(lambda: len(line.heard_there.said) >= 600 <= len(line.heard_here.said))
+    await until(lambda: len(line.heard_there.said) >= 600 <= len(line.heard_here.said))
     assert line.heard_there.said == numbers
     assert line.heard_here.said == numbers
 
@@ -199,7 +199,7 @@ async def test_what_the_present_holder_has_not_said_is_dropped_and_counted(serve
         await stranger.sent(there, within=3)
     assert await line.ask({"number": 1}) == {"number": 1}
     await line.spoke.send(words(WORKER, "fresh"))
-    await until_true(lambda: line.heard_here.said)
+    await until(lambda: line.heard_here.said)
     assert line.heard_here.said == ["fresh"]
     assert line.heard_there.said == []
     assert line.heard_here.ends == line.heard_there.ends == 0

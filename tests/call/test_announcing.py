@@ -9,8 +9,9 @@ from pipecat_workers_cli.buses.presence import CALLS_LISTED, look, own_name
 from pipecat_workers_cli.call.announcing import announcing, session_row
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
-from tests.buses.asking import until_it_gives, until_true
+from tests.buses.asking import until_it_gives
 from tests.buses.servers import RedisServer
+from tests.waiting import until
 
 
 def tap_of(calls: int) -> Tap:
@@ -69,7 +70,7 @@ async def test_a_session_leaves_at_once_though_its_bus_is_dead(tmp_path):
     async with server.open_network("dead") as network, open_post(network) as post:
         async with announcing(post, tap_of(1)):
             server.stop()
-            await until_true(lambda: post.failure)
+            await until(lambda: post.failure)
             began = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - began < 0.5
 

@@ -32,6 +32,7 @@ from pipecat_workers_cli.transports.console import ConsoleTransport
 from tests.buses.servers import RedisServer
 from tests.call.conftest import OFFLINE, WordsCall
 from tests.peers.agents import GREETER, SUPPORT, StockAgent
+from tests.waiting import until
 
 OPENING = "Welcome to the stock Acme Corp! We sell kits and paint."
 
@@ -77,13 +78,6 @@ async def our_call(distribution):
     )
     async with tap.collecting(), opened as call:
         yield WordsCall(call, transport, entries, tap)
-
-
-async def until(happened):
-    """Wait until something holds that another process brings about."""
-    async with asyncio.timeout(5):
-        while not happened():  # noqa: ASYNC110  # nothing here tells of it
-            await asyncio.sleep(0.005)
 
 
 class Watcher(BaseWorker):

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from pipecat_workers_cli.buses.local import open_bus
 from pipecat_workers_cli.cli.keys import restore_terminal
-from pipecat_workers_cli.cli.table import Header, run_table
+from pipecat_workers_cli.cli.sheet import Header
+from pipecat_workers_cli.cli.table import run_table
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
 

@@ -177,7 +177,7 @@ def test_help_imports_no_framework() -> None:
         (("handoff", "--say-file", "/nonesuch"), "/nonesuch", "text file"),
         (("handoff", "--llm", "openia"), "openia", "openai"),
         (("handoff", "-t", "webrct"), "webrct", "webrtc"),
-        (("handoff", "--set", "main.idel=1"), "main.idel", "KEY|there is"),
+        (("handoff", "--set", "main.idel=1"), "main.idel", "KEY|choose one of"),
         (("doctor", "handof"), "handof", "handoff"),
         (("--env-file", "/nonesuch", "handoff", "--say", "hi"), "/nonesuch", "text file"),
     ],

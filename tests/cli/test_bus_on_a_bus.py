@@ -15,9 +15,9 @@ from pipecat_workers_cli.cli import app as program
 from pipecat_workers_cli.session.bus_watchers import connected
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
-from tests.buses.asking import until_true
 from tests.program import PMW
 from tests.terminal import Terminal
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -53,10 +53,10 @@ async def test_watching_and_recording_end_when_it_is_enough(valkey, tmp_path):
             pmw("bus", "watch", *where, "--json", "--filter", "kind:bot", "--count", "2") as watch,
             pmw("bus", "record", str(file), *where, "--until", "kind:end") as record,
         ):
-            await until_true(lambda: len(tap._watchers) == 1 and told_of(tap) == 2)
+            await until(lambda: len(tap._watchers) == 1 and told_of(tap) == 2)
             for entry in (bot("Hello"), Entry(event="end", call="c0ffee00", at_ms=2), bot("Bye")):
                 tap.add(entry)
-            await until_true(lambda: None not in (watch.poll(), record.poll()))
+            await until(lambda: None not in (watch.poll(), record.poll()))
             assert (watch.returncode, record.returncode) == (0, 0)
             lines = watch.stdout.read().splitlines()
             assert watch.stderr.read() == f"watching {valkey.url} watched; Ctrl-C ends it\n"
@@ -78,7 +78,7 @@ async def test_the_table_of_all_sessions_is_drawn_and_left_by_a_key(valkey, tmp_
     async with connected(SharedBus(valkey.url, "drawn"), tap, lambda: 0.0):
         terminal = Terminal([*PMW, "bus", "watch", *where], env=dict(os.environ), cwd=tmp_path)
         try:
-            await until_true(lambda: tap._watchers)
+            await until(lambda: tap._watchers)
             tap.add(bot("Hello from afar"))
             await asyncio.to_thread(terminal.wait_for, b"Hello from afar")
             await asyncio.to_thread(terminal.wait_for, b"calls 1")
@@ -93,11 +93,11 @@ async def test_ctrl_c_ends_a_recording_that_is_whole(valkey, tmp_path):
     where = ("--bus", valkey.url, "--channel", "recorded")
     async with connected(SharedBus(valkey.url, "recorded"), tap, lambda: 0.0):
         with pmw("bus", "record", str(file), *where) as record:
-            await until_true(lambda: tap._watchers)
+            await until(lambda: tap._watchers)
             tap.add(bot("Hello"))
-            await until_true(lambda: file.exists() and "Hello" in file.read_text())
+            await until(lambda: file.exists() and "Hello" in file.read_text())
             record.send_signal(signal.SIGINT)
-            await until_true(lambda: record.poll() is not None)
+            await until(lambda: record.poll() is not None)
             assert record.returncode == 0
 
 

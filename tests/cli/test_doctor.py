@@ -5,10 +5,13 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from pipecat_workers_cli.checks import State
+from pipecat_workers_cli.session.health import Extra, check_extra
 from tests.program import PMW
 
 CLOUD_KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY")
@@ -194,6 +197,33 @@ def test_every_variable_it_knows_is_explained_in_the_example_and_none_has_a_valu
     names = [line.removesuffix("=") for line in lines if line and not line.startswith("#")]
     assert {row.name for row in VARIABLES} <= set(names)
     assert all(re.fullmatch(r"[A-Z_]+", name) for name in names)
+
+
+def test_every_variable_that_is_read_is_in_the_example():
+    from pipecat_workers_cli.buses.urls import BUS_KINDS
+    from pipecat_workers_cli.services.providers import PROVIDERS
+    from pipecat_workers_cli.transports.params import TRANSPORTS
+
+    sources = (path.read_text() for path in (ROOT / "pipecat_workers_cli").rglob("*.py"))
+    read = {name for text in sources for name in re.findall(r'variable\("([A-Z_]+)"\)', text)}
+    read |= {name for row in PROVIDERS.values() for name in (row.key, row.url)}
+    read |= {kind.channel_from for kind in BUS_KINDS.values()}
+    read |= {name for kind in TRANSPORTS.values() for name in kind.variables}
+    read -= {"DISPLAY", "WAYLAND_DISPLAY", "", None}
+    lines = (ROOT / "env.example").read_text().splitlines()
+    assert {f"{name}=" for name in read} <= set(lines)
+
+
+def test_every_extra_is_looked_at(tmp_path, free_port):
+    found = findings(doctor(tmp_path, "-o", "json", "--port", str(free_port)))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extra in extras["optional-dependencies"]:
+        assert found[f"extra {extra}"]["state"] in ("ok", "warning")
+
+
+def test_an_extra_that_lies_in_a_package_which_is_not_there_is_missing():
+    absent = Extra("none", ("nobody.has.this",), "nothing")
+    assert check_extra(absent).state is State.WARNING
 
 
 @pytest.mark.speech

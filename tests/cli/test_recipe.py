@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from pipecat_workers_cli.cli.recipe import recipe_app
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.recipe.load import load_recipe, shipped_path
+from pipecat_workers_cli.recipe.files import shipped_path
+from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.recipe.schema import render_schema
 from tests.program import PMW
 
@@ -99,8 +100,8 @@ def test_check_as_json_is_one_object_a_file():
         "line": 5,
         "key": "workers.greeter.sumary",
         "what": "unknown key",
-        "mend": "did you mean 'summary'? there is at, jobs, kind, llm, name, options, prompt, "
-        "prompt_file, script, summary, token, tools, transfers, tts, voice",
+        "mend": "did you mean 'summary'? choose one of: at, jobs, kind, llm, name, options, "
+        "prompt, prompt_file, script, summary, token, tools, transfers, tts, voice",
     }
     assert [fault["line"] for fault in (*device["faults"], *unknown["faults"])] == [None, None]
 

@@ -18,15 +18,8 @@ from rich.console import Console
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.cli.cells import HEIGHTS, fit, in_ascii, sparkline, wrap
 from pipecat_workers_cli.cli.plain_text import plain
-from pipecat_workers_cli.cli.table import (
-    Header,
-    entry_line,
-    open_page,
-    quick_hand_over,
-    render_help,
-    render_table,
-    run_lines,
-)
+from pipecat_workers_cli.cli.sheet import Header, render_help, render_table
+from pipecat_workers_cli.cli.table import entry_line, open_page, quick_hand_over, run_lines
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.kinds import Kind
 from pipecat_workers_cli.traffic.tap import Tap

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.cli.chosen import Chosen, Memory, save_remembered
-from pipecat_workers_cli.cli.table import render_table
+from pipecat_workers_cli.cli.sheet import render_table
 from pipecat_workers_cli.cli.view import Mode, View, press, seen
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.filter import Filter

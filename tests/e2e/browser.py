@@ -353,3 +353,41 @@ async def open_page(
         yield call
     finally:
         await context.close()
+
+
+async def ask_for_boots(call: BrowserCall) -> list[str]:
+    """Ask aloud and hear the price; returns the lines of the page."""
+    await call.ask("How much are the rocket boots?")
+    answered = await call.recording()
+    words = await answered.since(answered.turns()[-1][1]).words()
+    # The smallest Moonshine mishears a part of it now and then.
+    assert any(price in words for price in ("two hundred", "ninety nine", "299")), words
+    assert await call.lit() == "support"
+    lines = await call.lines()
+    assert any("rocket boots" in line.lower() for line in lines if line.startswith("you: "))
+    assert any("$299" in line for line in lines if line.startswith("support: ")), lines
+    return lines
+
+
+async def interrupt_with_goodbye(call: BrowserCall) -> list[str]:
+    """Cut an answer short and hear the farewell to its end; returns the lines of the page."""
+    await call.say("What do all three of them cost?")
+    await call.until("document.body.dataset.turn === 'bot'")
+    await call.loud_for(2.0)
+    await call.say("Okay, thank you very much. Goodbye.")
+    await call.ended()
+    whole = await call.recording()
+    assert silent_after(whole, whole.turns()[-1]) < 1.5
+    lines = await call.lines()
+    farewell = plain([line for line in lines if line.startswith("support: ")][-1])
+    words = await whole.since(whole.turns()[-1][1]).words()
+    assert "goodbye" in words.replace(" ", ""), words
+    assert words.replace(" ", "").endswith(farewell.split()[-1]), (words, farewell)
+    return lines
+
+
+def silent_after(recording: Recording, turn: tuple[int, int]) -> float:
+    """Return in how many seconds from the caller's first sound on the bot fell silent."""
+    began, ended = turn
+    last = max(last for first, last in stretches(recording.bot, pause=0.2) if first < ended)
+    return (last - began) / RATE

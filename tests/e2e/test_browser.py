@@ -16,13 +16,12 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.e2e.browser import (
-    RATE,
-    Recording,
+    ask_for_boots,
     fundamental,
+    interrupt_with_goodbye,
     open_browser,
     open_page,
-    plain,
-    stretches,
+    silent_after,
 )
 from tests.e2e.conftest import Server, own_folders
 from tests.e2e.fleet import Fleet
@@ -116,44 +115,18 @@ async def test_a_question_is_answered_aloud_and_the_goodbye_is_heard_to_its_end(
     async with open_page(browser, acme.url) as call:
         await call.connect()
         await call.heard_out()
-        await call.ask("How much are the rocket boots?")
-        answered = await call.recording()
-        words = await answered.since(answered.turns()[-1][1]).words()
-        # The smallest Moonshine mishears a part of it now and then.
-        assert any(price in words for price in ("two hundred", "ninety nine", "299")), words
-        assert await call.lit() == "support"
-        lines = await call.lines()
-        assert any("rocket boots" in line.lower() for line in lines if line.startswith("you: "))
-        assert any("$299" in line for line in lines if line.startswith("support: ")), lines
+        lines = await ask_for_boots(call)
         assert any(line.startswith("(transfer) greeter → support") for line in lines), lines
 
         assert lines[0].startswith("greeter: Welcome to Acme"), lines
 
-        await call.say("What do all three of them cost?")
-        await call.until("document.body.dataset.turn === 'bot'")
-        await call.loud_for(2.0)
-        await call.say("Okay, thank you very much. Goodbye.")
-        await call.ended()
-        whole = await call.recording()
-        assert silent_after(whole, whole.turns()[-1]) < 1.5
-        lines = await call.lines()
-        farewell = plain([line for line in lines if line.startswith("support: ")][-1])
-        words = await whole.since(whole.turns()[-1][1]).words()
-        assert "goodbye" in words.replace(" ", ""), words
-        assert words.replace(" ", "").endswith(farewell.split()[-1]), (words, farewell)
+        lines = await interrupt_with_goodbye(call)
         assert await call.page.locator("#state").inner_text() == "Call ended"
         assert lines[-1].startswith("(end) call ended"), lines
 
         await call.connect()
         await call.hang_up()
         assert call.troubles == []
-
-
-def silent_after(recording: Recording, turn: tuple[int, int]) -> float:
-    """Return in how many seconds from the caller's first sound on the bot fell silent."""
-    began, ended = turn
-    last = max(last for first, last in stretches(recording.bot, pause=0.2) if first < ended)
-    return (last - began) / RATE
 
 
 @pytest.mark.long  # a minute an engine; in words test_eval_over_hosts holds the same

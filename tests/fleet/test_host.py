@@ -11,9 +11,9 @@ from pipecat_workers_cli.call.hosts import queue_of
 from pipecat_workers_cli.fleet.health import serving_health
 from pipecat_workers_cli.fleet.hosted import TAKEN_IN_WITHIN
 from pipecat_workers_cli.wire.notice import Offer, encode_notice
-from tests.buses.asking import until_true
 from tests.fleet.conftest import hosting
 from tests.ports import free_port
+from tests.waiting import until
 
 WORKERS = ("greeter", "support")
 OFFERS = 10  # in each queue, at the same moment: some have the ids of some in the other
@@ -44,7 +44,7 @@ async def test_every_claim_is_kept_even_if_offers_in_two_queues_have_one_id(serv
         ids = await asyncio.gather(*(offer(network, name) for name in OFFERS * WORKERS))
         assert len(set(ids)) < len(ids)
         async with hosting(bus, *WORKERS) as host:
-            await until_true(lambda: host.counts.claims == len(ids))
+            await until(lambda: host.counts.claims == len(ids))
             await asyncio.sleep(LEASE + 1)
             assert host.counts.claims == len(host.held) == len(ids)
             assert host.counts.fenced == 0
@@ -55,9 +55,9 @@ async def test_a_worker_that_no_call_takes_in_is_given_up(server):
     bus = SharedBus(server.url, f"test_{uuid4().hex[:8]}")
     async with open_network(bus) as network, hosting(bus, "greeter") as host:
         await offer(network, "greeter")
-        await until_true(lambda: host.held)
+        await until(lambda: host.held)
         await asyncio.sleep(TAKEN_IN_WITHIN)
-        await until_true(lambda: not host.held)
+        await until(lambda: not host.held)
         await asyncio.sleep(LEASE + 1)
         assert host.counts.claims == 1
 
@@ -76,7 +76,7 @@ async def test_what_is_on_its_way_to_a_host_that_drains_is_anothers_at_once(serv
     bus, queue = SharedBus(server.url, f"test_{uuid4().hex[:8]}"), queue_of("handoff", "greeter")
     async with open_network(bus) as network:
         async with hosting(bus, "greeter") as host:
-            await until_true(lambda: host._claiming)
+            await until(lambda: host._claiming)
             await asyncio.sleep(0.2)
             with server.client() as client:
                 client.xadd(network._queue(queue), {"b": offered(network, "greeter")})

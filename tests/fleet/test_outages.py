@@ -13,11 +13,11 @@ from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.traffic import tap
 from pipecat_workers_cli.traffic.tap import Tap
-from tests.buses.asking import until_true
 from tests.buses.tunnel import open_tunnel
 from tests.call.conftest import WordsCall, open_words_call
 from tests.e2e.fleet import resident
 from tests.fleet.conftest import hosting
+from tests.waiting import until
 
 BACK_WITHIN = 5.0  # seconds from the engine's return to an answer
 TICK = 0.01  # seconds
@@ -153,12 +153,12 @@ async def test_calls_one_after_another_leave_nothing_behind(server, calls, monke
     ):
         for _ in range(first):
             await hold_call()
-        await until_true(lambda: not host.held)
+        await until(lambda: not host.held)
         await asyncio.sleep(1)
         began, memory = kept(), resident_now()
         for _ in range(calls - first):
             await hold_call()
-        await until_true(lambda: not host.held and kept() == began)
+        await until(lambda: not host.held and kept() == began)
         grown = resident_now() - memory
         print(f"{calls} calls: {grown / 1e6:.1f} MB more than after {first}")
         assert host.counts.claims == 2 * calls

@@ -13,7 +13,6 @@ from pipecat_workers_cli.call import placement
 from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions
-from tests.buses.asking import until_true
 from tests.buses.tunnel import open_tunnel
 from tests.call.conftest import open_words_call
 from tests.fleet.proxies import (
@@ -25,6 +24,7 @@ from tests.fleet.proxies import (
     way_to,
 )
 from tests.ports import free_port
+from tests.waiting import until
 
 ANSWER = "At last, the slow answer."
 
@@ -65,7 +65,7 @@ async def test_a_worker_answers_over_tls_and_its_goodbye_ends_the_call(tmp_path)
             await call.transport.send_turn("Goodbye")
             await asyncio.wait_for(call.call.ended.wait(), 10)
         assert call.call.reason == "the caller said goodbye"
-        await until_true(lambda: not gateway.held)
+        await until(lambda: not gateway.held)
     assert not gateway.letters.refused
 
 
@@ -202,7 +202,7 @@ async def test_a_link_over_which_nothing_is_said_is_closed():
         open_words_call("assistant", sets=sets_for(gateway), distribution=links()) as call,
     ):
         await call.opened()
-        await until_true(lambda: gateway.opened == 2)  # the call needs a worker all the same
+        await until(lambda: gateway.opened == 2)  # the call needs a worker all the same
         assert "$49" in (await call.say("And the paint?"))[-1].text
 
 
@@ -213,7 +213,7 @@ async def test_a_drained_proxy_takes_no_more_and_waits_for_those_inside():
         ) as call:
             await call.opened()
             draining = asyncio.create_task(gateway.drain(within=10))
-            await until_true(lambda: gateway.draining)
+            await until(lambda: gateway.draining)
             with pytest.raises(PmwError, match="it is about to stop"):
                 await require_reachable(way_to(gateway))
             assert "$49" in (await call.say("And the paint?"))[-1].text
@@ -238,7 +238,7 @@ async def test_workers_here_and_at_two_other_ends_share_one_call(tmp_path):
         ) as call,
     ):
         await call.opened()
-        await until_true(lambda: len(support.held) == len(prices.held) == 1)
+        await until(lambda: len(support.held) == len(prices.held) == 1)
         handed = await call.say("support please")
         assert [(e.event, e.target) for e in handed if e.event == "transfer"] == [
             ("transfer", "support")
@@ -298,7 +298,7 @@ async def test_all_links_are_left_at_once_though_nobody_answers(monkeypatch):
         opened = open_words_call("debate", sets=tuple(sets), distribution=links())
         async with opened as call:
             await call.opened()
-            await until_true(lambda: all(gateway.held for gateway in gateways))
+            await until(lambda: all(gateway.held for gateway in gateways))
             for tunnel in tunnels:
                 tunnel.open.clear()
             began = time.monotonic()

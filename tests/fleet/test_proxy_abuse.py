@@ -19,8 +19,8 @@ from pipecat_workers_cli.wire.letter import Letter, Parcel
 from pipecat_workers_cli.wire.notice import Offer, encode_notice
 from pipecat_workers_cli.wire.shapes import FORMAT
 from pipecat_workers_cli.wire.stock import StockCodec
-from tests.buses.asking import until_true
 from tests.fleet.proxies import proxying
+from tests.waiting import until
 
 TIMES = 7  # each of them, on each of four links
 HUGE = 20_000_000
@@ -105,13 +105,13 @@ async def test_what_may_not_come_in_is_counted_and_told_once_and_memory_stays_fl
             for _ in range(4):
                 async with caller(gateway, wire) as link:
                     sent += await harass(link, wire)
-                    await until_true(lambda: gateway.letters.refused.total() == sent)  # noqa: B023
+                    await until(lambda: gateway.letters.refused.total() == sent)  # noqa: B023
                     assert link.close_code is None
                     with suppress(ConnectionClosed):
                         await link.send(bytes(HUGE))
                     await asyncio.wait_for(link.wait_closed(), 10)
                     assert link.close_code == 1009
-                await until_true(lambda: len(gateway.held) == 1)
+                await until(lambda: len(gateway.held) == 1)
                 before = before or memory()
             assert memory() - before < HUGE  # of three, of which the sender is here, too
             assert good.close_code is None

@@ -26,10 +26,10 @@ from pipecat_workers_cli.wire import letter as letters
 from pipecat_workers_cli.wire.format import Codec
 from pipecat_workers_cli.wire.letter import Letter, Parcel
 from pipecat_workers_cli.wire.notice import Joined, Offer, decode_offer, encode_notice
-from tests.buses.asking import until_true
 from tests.call.conftest import open_words_call
 from tests.fleet.proxies import proxying, sets_for
 from tests.ports import free_port
+from tests.waiting import until
 
 CALL, MAIN, HERE = "c0ffee00", "acme", "assistant"
 OFFER = Offer(
@@ -107,7 +107,7 @@ async def test_a_caller_s_end_can_say_nothing_that_is_not_its_own():
         caller(gateway.doorstep.port) as rogue,
     ):
         await call.opened()
-        await until_true(lambda: len(gateway.held) == 2)
+        await until(lambda: len(gateway.held) == 2)
         for message in FROM_CALLER.values():
             await rogue.say(message)
         await rogue.send(b"\x00garbage")
@@ -117,7 +117,7 @@ async def test_a_caller_s_end_can_say_nothing_that_is_not_its_own():
         await rogue.connection.send("text")
         await rogue.connection.send(b"\x93\x01")
         wanted = len(FROM_CALLER) + 6
-        await until_true(lambda: gateway.letters.refused.total() == wanted)
+        await until(lambda: gateway.letters.refused.total() == wanted)
         assert len(gateway.held) == 2  # one bad message ends nobody
         assert "$49" in (await call.say("And the paint?"))[-1].text
 
@@ -131,7 +131,7 @@ async def test_whoever_keeps_sending_what_is_refused_is_closed_and_told_why():
                     await asyncio.sleep(0.001)
         assert rogue.connection.close_code == Code.GARBAGE
         assert "had to be refused" in (rogue.connection.close_reason or "")
-        await until_true(lambda: not gateway.held)
+        await until(lambda: not gateway.held)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from pipecat_workers_cli.buses.way import Way, open_link, require_reachable
 from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.options import LinkOptions
 from pipecat_workers_cli.wire.letter import Letter
-from tests.buses.asking import until_true
 from tests.buses.tunnel import open_tunnel
 from tests.call.conftest import open_words_call
 from tests.fleet.proxies import SLOW, TOKEN, proxying, way_to
 from tests.fleet.test_proxy import ANSWER, texts, upgrade
 from tests.fleet.test_proxy_door import caller
+from tests.waiting import until
 
 SHED = 100  # letters of sound beyond what may wait
 SOUND = bytes(65_536)
@@ -40,7 +40,7 @@ async def test_a_way_that_falls_silent_is_left_and_the_answer_comes_once_by_anot
             await call.until("user", text="A slow question")
             tunnel.open.clear()
             await call.until("bot", worker="acme", text="One moment, please.")
-            await until_true(lambda: not gateway.held)  # at the other end nothing is heard either
+            await until(lambda: not gateway.held)  # at the other end nothing is heard either
             tunnel.open.set()
             await call.until("bot", text=ANSWER)
             assert "You said Another" in (await call.say("Another"))[-1].text
@@ -92,7 +92,7 @@ async def test_a_reader_that_does_not_read_costs_sound_first_and_no_words():
                 assert post.backlog(WORKERS_END) <= links.WAITING
                 assert post.counts.lost == 0
                 reads.set()
-                await until_true(lambda: [one.body for one in got].count(b"words") == sent)
+                await until(lambda: [one.body for one in got].count(b"words") == sent)
     assert len(got) == 2 * sent - post.counts.shed
 
 
@@ -119,7 +119,7 @@ async def test_a_link_takes_so_many_letters_a_second_and_no_more(monkeypatch):
         for _ in range(100):
             post.send(WORKERS_END, Letter("c0ffee00", "a", 1, b"x"))
             await asyncio.sleep(0.001)  # one by one, and not all in a parcel
-        await until_true(lambda: len(got) == 100)
+        await until(lambda: len(got) == 100)
     assert got[-1] - got[0] > 0.8  # the first fifty at once, the others in a second
 
 
@@ -181,7 +181,7 @@ async def test_a_hundred_strangers_at_once_are_told_401_and_others_get_in():
 
 async def test_nothing_waits_for_a_fuller_packet():
     async with proxying() as gateway, caller(gateway.doorstep.port):
-        await until_true(lambda: gateway.held)
+        await until(lambda: gateway.held)
         for connection in gateway.held:
             held = connection.transport.get_extra_info("socket")
             assert held.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -22,6 +22,7 @@ from pipecat_workers_cli.options import Profile, ServiceOptions
 from pipecat_workers_cli.recipe.load import load_recipe
 from pipecat_workers_cli.traffic.tap import Tap
 from tests.buses.servers import RedisServer
+from tests.waiting import until
 
 HELLO = {"role": "user", "content": "hello"}
 
@@ -51,13 +52,6 @@ async def host(server, channel):
         yield host
         hosting.cancel()
         await asyncio.wait({hosting})
-
-
-async def until(happened):
-    """Wait until something holds that another process brings about."""
-    async with asyncio.timeout(5):
-        while not happened():  # noqa: ASYNC110  # nothing here tells of it
-            await asyncio.sleep(0.005)
 
 
 class Main(BaseWorker):

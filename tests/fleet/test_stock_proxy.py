@@ -37,10 +37,10 @@ from pipecat_workers_cli.buses.way import Way
 from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions, Wire
-from tests.buses.asking import until_true
 from tests.call.conftest import open_words_call
 from tests.fleet.proxies import TOKEN, proxying
 from tests.ports import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PROMPT = 2.0  # seconds in which all is answered; a flush that is waited for takes ten
@@ -146,7 +146,7 @@ async def test_a_stock_client_s_caller_is_answered_by_ours_whose_goodbye_ends_it
         assert await caller.say("How much are the boots?", told="$299") < PROMPT
         await caller.say("/noise", told="a sound")  # which comes back, as from a stock agent
         assert await caller.say("goodbye", told="over") < PROMPT
-        await until_true(lambda: not gateway.held)
+        await until(lambda: not gateway.held)
         assert not gateway.letters.refused
     assert gateway.opened == 1
 
@@ -218,7 +218,7 @@ async def test_nobody_s_life_is_a_stock_client_s_business_nor_any_name_but_its_o
     async with stranger() as (gateway, link):
         for message in REFUSED.values():
             await link.send(written(message))
-        await until_true(lambda: gateway.letters.refused.total() == len(REFUSED))
+        await until(lambda: gateway.letters.refused.total() == len(REFUSED))
         await link.send(activation())  # and it goes on
         assert isinstance(read(await asyncio.wait_for(link.recv(), 5)), BusFrameMessage)
 
@@ -309,4 +309,4 @@ async def test_a_stock_server_that_goes_away_in_mid_call_is_looked_for_again():
                 websocket.transport.abort()
 
     async with stock_like("assistant", then=cut) as port, our_call(port):
-        await until_true(lambda: len(links) == 2)
+        await until(lambda: len(links) == 2)

@@ -9,6 +9,7 @@ from pipecat.bus.network import RedisBus
 from pipecat.frames.frames import (
     Frame,
     FunctionCallFromLLM,
+    FunctionCallResultProperties,
     LLMContextFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
@@ -16,8 +17,9 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.aggregators.llm_context import LLMContext, standard_message_text
 from pipecat.processors.frame_processor import FrameDirection
-from pipecat.services.llm_service import LLMService
+from pipecat.services.llm_service import FunctionCallParams, LLMService
 from pipecat.services.settings import LLMSettings
+from pipecat.workers.llm import LLMWorker, tool
 from redis.asyncio import Redis
 
 UNSET = (
@@ -28,6 +30,13 @@ SETTINGS = LLMSettings(
     **dict.fromkeys(UNSET.split()),
     filter_incomplete_user_turns=False,
     use_provider_thinking_default=False,
+)
+
+FLUSH = 0.3  # seconds; a stock agent waits for nothing here, five of them twice by default
+QUIETLY = FunctionCallResultProperties(run_llm=False)
+BYE = (
+    "Thank you, goodbye!",
+    {"function_name": "end_conversation", "arguments": {"reason": "goodbye"}},
 )
 
 
@@ -67,3 +76,24 @@ class RuledLLM(LLMService):
             (answer for rule, answer in self._rules.items() if re.search(rule, text)),
             (f"What is '{text}'?", None),
         )
+
+
+class Talker(LLMWorker):
+    """Has the call while it is active, and ends it when the caller says so."""
+
+    def __init__(self, name: str, rules: Mapping[str, tuple[str, dict[str, Any] | None]]) -> None:
+        super().__init__(name, llm=RuledLLM(rules), bridged=())
+
+    async def flush_pipeline(self, timeout: float = FLUSH) -> bool:  # noqa: ASYNC109
+        return await super().flush_pipeline(FLUSH)
+
+    @tool
+    async def end_conversation(self, params: FunctionCallParams, reason: str) -> None:
+        """End the call.
+
+        Args:
+            params: The function call.
+            reason: Why.
+        """
+        await params.result_callback({"ended": True}, properties=QUIETLY)
+        await self.end(reason=reason)

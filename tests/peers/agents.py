@@ -6,19 +6,12 @@ It says `ready` once both are, and `over` when its session is.
 import asyncio
 
 from loguru import logger
-from pipecat.frames.frames import FunctionCallResultProperties
 from pipecat.services.llm_service import FunctionCallParams
-from pipecat.workers.llm import LLMWorker, LLMWorkerActivationArgs, tool
+from pipecat.workers.llm import LLMWorkerActivationArgs, tool
 from pipecat.workers.runner import WorkerRunner
 
-from tests.peers.acme import RuledLLM, open_bus
+from tests.peers.acme import BYE, QUIETLY, Talker, open_bus
 
-FLUSH = 0.3  # seconds; a stock agent waits for nothing here, five of them twice by default
-QUIETLY = FunctionCallResultProperties(run_llm=False)
-BYE = (
-    "Thank you, goodbye!",
-    {"function_name": "end_conversation", "arguments": {"reason": "goodbye"}},
-)
 GREETER = {
     "Speak first": ("Welcome to the stock Acme Corp! We sell kits and paint.", None),
     "kit": ("", {"function_name": "transfer_to_support", "arguments": {"reason": "asks for kits"}}),
@@ -31,14 +24,8 @@ SUPPORT = {
 }
 
 
-class StockAgent(LLMWorker):
+class StockAgent(Talker):
     """Has the call while it is active."""
-
-    def __init__(self, name: str, rules: dict) -> None:
-        super().__init__(name, llm=RuledLLM(rules), bridged=())
-
-    async def flush_pipeline(self, timeout: float = FLUSH) -> bool:  # noqa: ASYNC109
-        return await super().flush_pipeline(FLUSH)
 
     @tool
     async def transfer_to_support(self, params: FunctionCallParams, reason: str) -> None:
@@ -52,17 +39,6 @@ class StockAgent(LLMWorker):
         cue = {"role": "developer", "content": f"The caller {reason}."}
         args = LLMWorkerActivationArgs(messages=[cue])
         await self.activate_worker("support", args=args, deactivate_self=True)
-
-    @tool
-    async def end_conversation(self, params: FunctionCallParams, reason: str) -> None:
-        """End the call.
-
-        Args:
-            params: The function call.
-            reason: Why.
-        """
-        await params.result_callback({"ended": True}, properties=QUIETLY)
-        await self.end(reason=reason)
 
 
 async def main() -> None:

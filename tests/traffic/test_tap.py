@@ -20,12 +20,7 @@ from pipecat_workers_cli.buses.local import RECENT_MESSAGES, LocalBus, open_bus
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.kinds import Kind
 from pipecat_workers_cli.traffic.tap import RECENT_ENTRIES, Tap
-
-
-async def until(holds):
-    """Let the workers go on until something holds; the test's own deadline ends it."""
-    while not holds():  # noqa: ASYNC110  # no event tells of it
-        await asyncio.sleep(0)
+from tests.waiting import until
 
 
 class Specialist(BaseWorker):

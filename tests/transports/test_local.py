@@ -173,7 +173,7 @@ def test_a_missing_package_is_named_with_what_installs_it():
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (
             "error: -t local needs the package sounddevice\n"
-            "  try: uv pip install 'pipecat-workers-cli[local]'\n"
+            "  try: uv sync --extra local, or pip install 'pipecat-workers-cli[local]'\n"
         )
 
 

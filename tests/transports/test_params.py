@@ -9,7 +9,7 @@ from pipecat.serializers.protobuf import ProtobufFrameSerializer
 from pipecat.transports.base_transport import TransportParams
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams
 
-from pipecat_workers_cli.errors import ConfigurationError, PmwError
+from pipecat_workers_cli.errors import ConfigurationError, PmwError, mend_extra
 from pipecat_workers_cli.transports.params import TRANSPORTS, check_transport, transport_params
 
 WEB = ("webrtc", "websocket", "twilio", "telnyx", "plivo", "exotel", "eval")
@@ -70,7 +70,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setattr("pipecat_workers_cli.transports.params.find_spec", lambda _: None)
     with pytest.raises(PmwError, match="daily") as missing:
         check_transport("daily")
-    assert missing.value.mend == "uv pip install 'pipecat-workers-cli[daily]'"
+    assert missing.value.mend == mend_extra("daily")
     assert missing.value.exit_code == 1
 
 

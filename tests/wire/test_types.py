@@ -21,12 +21,11 @@ from pipecat_workers_cli.wire.format import Codec
 from pipecat_workers_cli.wire.shapes import FORMAT
 from pipecat_workers_cli.wire.types import (
     FRAMES,
-    MADE_AGAIN,
     MESSAGES,
     OF_EVERY_FRAME,
     OF_EVERY_MESSAGE,
 )
-from tests.wire.samples import carried, some_frames, some_messages
+from tests.wire.samples import MADE_AGAIN, carried, some_frames, some_messages
 
 TABLES = {
     messages.BusMessage: (MESSAGES, OF_EVERY_MESSAGE),

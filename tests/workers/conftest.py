@@ -23,7 +23,6 @@ from pipecat.frames.frames import (
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.llm_service import LLMService
-from pipecat.services.settings import LLMSettings
 from pipecat.workers.base_worker import BaseWorker
 
 from pipecat_workers_cli.buses.local import LocalBus
@@ -35,6 +34,7 @@ from pipecat_workers_cli.transports.console import ConsoleTransport
 from pipecat_workers_cli.workers.agent import Agent
 from pipecat_workers_cli.workers.bridging import BridgingMain
 from pipecat_workers_cli.workers.main import Line
+from tests.peers.acme import SETTINGS
 
 DOWNSTREAM = FrameDirection.DOWNSTREAM
 
@@ -66,15 +66,6 @@ class Frames:
         return self.of(kind)[0]
 
 
-UNSET = (
-    "model system_instruction temperature max_tokens top_p top_k frequency_penalty"
-    " presence_penalty seed user_turn_completion_config"
-)
-SETTINGS = LLMSettings(
-    **dict.fromkeys(UNSET.split()),
-    filter_incomplete_user_turns=False,
-    use_provider_thinking_default=False,
-)
 ToolCall = dict[str, Any]
 
 

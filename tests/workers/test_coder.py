@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
-from pipecat_workers_cli.options import Profile, Trust
-from pipecat_workers_cli.workers.code.engines import EngineName
+from pipecat_workers_cli.options import EngineName, Profile, Trust
 from pipecat_workers_cli.workers.coder import Coder
 from pipecat_workers_cli.workers.jobs import JobsEnd
 from tests.fakes.acme import ToolCall
 from tests.fakes.anthropic import FakeAnthropic, last_text, tool_results
 from tests.fakes.provider import Behaviour
+from tests.waiting import until
 
 
 class Asker(JobsEnd, BaseWorker):
@@ -217,17 +217,8 @@ async def test_a_call_that_ends_in_mid_answer_leaves_no_process(root, fake, aske
         if asked == "an answer under way":
             await fake.until(lambda: bool(fake.asked), within=10)
         else:
-            await eventually(lambda: children() > before)
+            await until(lambda: children() > before)
         began = time.monotonic()
     assert time.monotonic() - began < 4
     task.cancel()
     await asyncio.wait([task], timeout=5)
-
-
-async def eventually(happened):
-    """Wait up to ten seconds for what no event tells of."""
-    for _ in range(1_000):
-        if happened():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("it never happened")

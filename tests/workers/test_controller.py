@@ -20,6 +20,7 @@ from pipecat_workers_cli.wire.reading import BusReadingMessage
 from pipecat_workers_cli.workers.controller import Controller, Options
 from pipecat_workers_cli.workers.jobs import JobsEnd
 from pipecat_workers_cli.workers.kinds import KINDS
+from tests.waiting import until
 
 RULES = (
     Rule(match="set (?P<to>-?\\d+)", call="set_target", args={"celsius": "{to}"}),
@@ -52,12 +53,6 @@ async def ask(asker: BaseWorker, question: str, within: float = 10) -> str:
     async with asker.job("controller", params=params) as one:
         pass
     return one.response["answer"]
-
-
-async def until(happened) -> None:
-    async with asyncio.timeout(10):
-        while not happened():  # noqa: ASYNC110  # a bus has no event of its own
-            await asyncio.sleep(0.001)
 
 
 def shown(bus: LocalBus) -> list[BusReadingMessage]:

@@ -26,6 +26,7 @@ from pipecat_workers_cli.workers.jobs import (
     question_of,
     with_ending_jobs,
 )
+from tests.waiting import until
 
 
 class Asker(JobsEnd, BaseWorker):
@@ -90,12 +91,6 @@ async def ask(asker: BaseWorker, word: str, *, of: str = "echo", within: float |
     async with asker.job(of, params=JobParams(payload={"question": word}, timeout=within)) as one:
         pass
     return one.response
-
-
-async def until(happened) -> None:
-    async with asyncio.timeout(5):
-        while not happened():  # noqa: ASYNC110  # a plain worker has no event for it
-            await asyncio.sleep(0.001)
 
 
 async def test_a_job_comes_back_with_its_answer():

@@ -25,7 +25,8 @@ from pipecat_workers_cli.transports.console import ConsoleTransport
 from pipecat_workers_cli.workers.cues import parse_cue
 from pipecat_workers_cli.workers.main import APOLOGY, FAREWELL, KEPT_MESSAGES, Line
 from pipecat_workers_cli.workers.talking import TalkingMain
-from tests.workers.conftest import SETTINGS, Bench, Frames, RehearsedLLM, tool
+from tests.peers.acme import SETTINGS
+from tests.workers.conftest import Bench, Frames, RehearsedLLM, tool
 
 END = tool("end_conversation", reason="all is said")
 

@@ -17,11 +17,11 @@ import claude_agent_sdk as sdk
 from loguru import logger
 
 from pipecat_workers_cli.errors import PmwError
+from pipecat_workers_cli.options import EngineName
 from pipecat_workers_cli.workers.code.engines import (
     KEY,
     LONGEST_QUESTION,
     Answer,
-    EngineName,
     Report,
     Step,
     require_engine,

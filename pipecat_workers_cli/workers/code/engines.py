@@ -7,28 +7,20 @@ engine imports what it is made of.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from pipecat_workers_cli.checks import Check, State
-from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.options import Profile
+from pipecat_workers_cli.checks import Check, State, check_key
+from pipecat_workers_cli.errors import PmwError, mend_extra
+from pipecat_workers_cli.options import EngineName, Profile
 from pipecat_workers_cli.settings import variable
 from pipecat_workers_cli.workers.code.fence import Fence
 
 KEY = "ANTHROPIC_API_KEY"
 PACKAGE = "claude_agent_sdk"
 LONGEST_QUESTION = 4_000  # characters; some five minutes of speech
-
-
-class EngineName(StrEnum):
-    """An engine, as after `--engine`."""
-
-    CLAUDE = "claude"
-    SEARCH = "search"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +105,7 @@ def check_engine(name: EngineName) -> list[Check]:
     """
     if name is EngineName.SEARCH:
         return []
-    return [_check_key(), _check_package()]
+    return [check_key(KEY, instead="use --engine search"), _check_package()]
 
 
 def require_engine(name: EngineName) -> None:
@@ -127,22 +119,11 @@ def require_engine(name: EngineName) -> None:
             raise PmwError(f"--engine {name}: {check.found}", mend=check.mend)
 
 
-def _check_key() -> Check:
-    key = (variable(KEY) or "").strip()
-    if not key:
-        mend = f"set {KEY} in the environment or in .env, or use --engine search"
-        return Check(KEY, State.WRONG, f"{KEY} is not set", mend, (KEY,))
-    if not key.isascii() or not key.isprintable() or " " in key:
-        mend = f"copy {KEY} anew, without quotes or line breaks"
-        return Check(KEY, State.WRONG, f"{KEY} holds characters that no key has", mend)
-    return Check(KEY, State.OK, "set")
-
-
 def _check_package() -> Check:
     if find_spec(PACKAGE) is not None:
         return Check(PACKAGE, State.OK, "installed")
-    mend = "uv sync --extra code, or pip install 'pipecat-workers-cli[code]'"
-    return Check(PACKAGE, State.WRONG, f"the package {PACKAGE} is not installed", mend)
+    missing = f"the package {PACKAGE} is not installed"
+    return Check(PACKAGE, State.WRONG, missing, mend_extra("code"))
 
 
 async def open_engine(

@@ -54,7 +54,6 @@ class Sources:
     Attributes:
         paths: Relative to the root, sorted; plain files only, nothing private.
         cut: There was more than the bounds let through, so an answer may not be the whole.
-        by_git: The list is git's.
     """
 
     def __init__(self, fence: Fence, *, within: float) -> None:
@@ -68,9 +67,7 @@ class Sources:
         self._until = time.monotonic() + within
         self._left = MOST_BYTES
         self.cut = False
-        listed = _list_by_git(fence.root)
-        self.by_git = bool(listed)
-        self.paths = sorted(self._plain(listed or _walk(fence.root)))
+        self.paths = sorted(self._plain(_list_by_git(fence.root) or _walk(fence.root)))
         self._names = Counter(PurePosixPath(path).name for path in self.paths)
 
     @property

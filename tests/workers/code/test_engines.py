@@ -6,10 +6,9 @@ import pytest
 
 from pipecat_workers_cli.checks import State
 from pipecat_workers_cli.errors import PmwError
-from pipecat_workers_cli.options import Profile
+from pipecat_workers_cli.options import EngineName, Profile
 from pipecat_workers_cli.workers.code import engines
 from pipecat_workers_cli.workers.code.engines import (
-    EngineName,
     check_engine,
     choose_engine,
     open_engine,
