@@ -218,6 +218,7 @@ def test_a_goodbye_is_heard_to_its_end(pmw_env, tmp_path):
     assert np.abs(call.sides[BOT][-RATE // 100 :]).max() < LOUD
 
 
+@pytest.mark.long
 def test_set_delays_are_found_in_the_parts_of_a_spoken_answer(pmw_env, tmp_path):
     (tmp_path / "asks.toml").write_text(SLOW_JOB)
     done = run(

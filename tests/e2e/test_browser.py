@@ -177,6 +177,7 @@ async def test_who_is_interrupted_falls_silent_and_another_voice_answers(serve_a
         assert call.troubles == []
 
 
+@pytest.mark.long
 async def test_two_tabs_are_two_calls(acme, browser):
     async with (
         open_page(browser, acme.url) as one,

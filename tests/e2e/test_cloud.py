@@ -90,8 +90,8 @@ async def test_a_call_streams_hands_over_by_a_torn_tool_call_and_says_goodbye(ta
     [
         (Behaviour.WRONG_KEY, ("401", "Incorrect API key")),
         (Behaviour.LIMIT, ("429", "Rate limit reached")),
-        (Behaviour.CUT, ("onnection",)),
-        (Behaviour.ERROR, ("server had an error",)),
+        pytest.param(Behaviour.CUT, ("onnection",), marks=pytest.mark.long),
+        pytest.param(Behaviour.ERROR, ("server had an error",), marks=pytest.mark.long),
     ],
 )
 async def test_a_failure_of_the_first_answer_is_said_in_two_lines(behaviour, told, talk, openai):
@@ -102,6 +102,7 @@ async def test_a_failure_of_the_first_answer_is_said_in_two_lines(behaviour, tol
     assert not [line for line in call.out if line.startswith("user:")]
 
 
+@pytest.mark.long
 async def test_a_quota_that_is_used_up_is_said_too(talk, openai):
     openai.behaviour, openai.limit = Behaviour.LIMIT, QUOTA
     refused(await talk(*CLOUD, "--say", "What do you sell?"), "429", "quota")

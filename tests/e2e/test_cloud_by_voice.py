@@ -150,7 +150,9 @@ async def test_a_spoken_call_is_heard_answered_and_ended_aloud(cloud, phone):
     [
         pytest.param(Behaviour.WRONG_KEY, "OpenAI: ", FAREWELL, id="its key is refused"),
         pytest.param(Behaviour.LIMIT, "OpenAI: ", APOLOGY, id="it has had enough"),
-        pytest.param(Behaviour.CUT, "OpenAI: ", APOLOGY, id="it is cut off"),
+        pytest.param(
+            Behaviour.CUT, "OpenAI: ", APOLOGY, id="it is cut off", marks=pytest.mark.long
+        ),
     ],
 )
 async def test_an_llm_that_dies_in_mid_call_is_said_to_the_caller(
@@ -187,6 +189,7 @@ async def test_ears_that_are_cut_off_are_said_to_the_caller_and_hear_again(cloud
         assert "$299" in (await caller.told("bot", worker="support"))["text"]
 
 
+@pytest.mark.long
 async def test_ears_that_fall_silent_are_noticed_at_the_second_turn(cloud, phone):
     async with phone() as caller:
         await caller.heard_out()
@@ -215,6 +218,7 @@ async def test_a_voice_that_is_cut_off_is_said_to_the_caller_once_it_is_back(clo
         await until(lambda: APOLOGY in " ".join(cloud.said()), "the apology", within=10)
 
 
+@pytest.mark.long
 async def test_a_voice_whose_key_is_refused_in_mid_call_ends_the_call(cloud, phone):
     cloud.deepgram.hear(QUESTION)
     async with phone() as caller:

@@ -82,6 +82,7 @@ async def test_a_topic_is_debated_aloud_and_the_page_shows_who_argues(
         assert call.troubles == []
 
 
+@pytest.mark.long
 async def test_who_waits_hears_a_filler_once_and_who_interrupts_hears_no_stale_answer(
     serve: Callable[..., Server], browser: Browser, slow_debate: str
 ):

@@ -84,7 +84,7 @@ async def test_a_call_that_finds_nobody_waits_and_is_answered_once_there_is_some
         await caller.say("word early")
         await caller.hears(BUSY, within=4)
         assert time.monotonic() - began > 1.5
-        (told,) = (e for e in caller.call.entries if e.event == "error" and e.worker == "clerk")
+        told = await caller.call.until("error", worker="clerk")
         assert told.text.startswith("nobody hosts clerk; start it: pmw worker clerk --recipe ")
         only = await shop.opened("clerk")
         await caller.hears("Your word is early.", within=5)

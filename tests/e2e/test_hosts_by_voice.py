@@ -23,7 +23,11 @@ SPOKEN = 1.5  # seconds that these words take at least
 
 
 @pytest.mark.speech
-@pytest.mark.parametrize("own_voice", [False, True], ids=["the main worker's", "its own"])
+@pytest.mark.parametrize(
+    "own_voice",
+    [pytest.param(False, marks=pytest.mark.long), True],
+    ids=["the main worker's", "its own"],
+)
 def test_a_goodbye_is_heard_before_the_call_ends(fleet: Fleet, tmp_path, own_voice):
     (tmp_path / "farewell.toml").write_text(RECIPE)
     sets = ("--set", f"main.tts_per_worker={str(own_voice).lower()}")

@@ -60,6 +60,7 @@ async def test_code_is_asked_about_aloud(
         assert call.troubles == []
 
 
+@pytest.mark.long
 async def test_the_thermometer_answers_aloud_with_its_own_reading(
     serve: Callable[..., Server], browser: Browser
 ):

@@ -34,7 +34,7 @@ EVAL = [str(Path(sys.executable).with_name("pipecat")), "eval"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-@pytest.mark.parametrize("in_a_call", [False, True])
+@pytest.mark.parametrize("in_a_call", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_signal_ends_the_session_and_stdout_stays_clean(number, code, in_a_call, serve):
     server = serve(*OFFLINE, "--traffic", "lines")
     with ExitStack() as stack:

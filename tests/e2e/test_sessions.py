@@ -335,6 +335,7 @@ def watching(run: Run) -> int:
     return sum(line.endswith("/pmw/handoff.sock") and " 03 " in line for line in sockets)
 
 
+@pytest.mark.long
 def test_a_watch_ends_by_itself_when_it_was_told_to(pmw_run: Run, pmw):
     start(pmw_run)
     began = pmw_run("bus", "watch", "--for", "0.5s", "--until", "kind:bot")
@@ -350,6 +351,7 @@ def test_a_watch_ends_by_itself_when_it_was_told_to(pmw_run: Run, pmw):
         assert pmw_run("bus", "watch", *words).returncode == 2
 
 
+@pytest.mark.long
 def test_a_session_is_offered_where_one_is_named(pmw_run: Run, pmw_env, tmp_path):
     start(pmw_run)
     for line in ("pmw say -s ha", "pmw stop ha", "pmw bus watch -s ha"):

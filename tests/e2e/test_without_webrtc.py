@@ -147,6 +147,7 @@ async def test_without_udp_the_websocket_is_taken_at_once(acme, chromium):
         assert call.troubles == []
 
 
+@pytest.mark.long
 async def test_with_a_loopback_interface_alone_the_question_is_still_answered(
     nowhere, chromium, pmw, tmp_path
 ):
