@@ -129,14 +129,13 @@ class _Threshold(socket.socket):
 
 def _is_answered(connection: socket.socket, address: str, answer: Answer) -> bool:
     """Answer a connection by its first bytes and close it, if there is an answer to them."""
-    connection.setblocking(False)
     try:
-        first = connection.recv(HEAD_BYTES, socket.MSG_PEEK)
+        first = connection.recv(HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         said = answer(first, address)
         if said is None:
             return False
-        connection.recv(HEAD_BYTES)  # unread, it would have the system take the answer back
-        connection.send(said)
+        connection.recv(len(first))  # unread, it would have the system take the answer back
+        connection.send(said, socket.MSG_DONTWAIT)
     except BlockingIOError:
         return False  # it says something later, and is asked then
     except OSError:
