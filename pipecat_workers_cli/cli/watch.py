@@ -106,6 +106,7 @@ def watch(
 
             show_table(terminal, attachment, seconds)
             return
+        terminal.say(f"watching session '{attachment.name}'; Ctrl-C ends it")
         _follow(terminal, attachment, seconds, choice, lambda entry: _write(entry, view))
     if not choice.met:
         raise typer.Exit(1)
