@@ -112,6 +112,8 @@ async def save_remembered(memory: Memory, name: str) -> str:
         entries.append(entry)
         if number % AT_ONCE == AT_ONCE - 1:
             await asyncio.sleep(PAUSE)
+    if not entries:
+        return "nothing has been said yet that could be saved"
     return await asyncio.to_thread(_save, entries, name)
 
 

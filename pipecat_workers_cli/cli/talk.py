@@ -90,9 +90,11 @@ async def _run(
     leaving: Callable[[], None],
     on_failure: OnFailure,
 ) -> None:
-    # At a prompt, what the caller says stands there already; in a script, an error ends it.
-    # Of what is spoken for them, what has been heard.
-    left_out: set[Event] = {"error"} if not person else {"user"} if audio is None else set()
+    # At a prompt, what the caller says stands there already; in a script, an error ends it, but
+    # not that a worker elsewhere is missing. Of what is spoken for them, what has been heard.
+    left_out: set[Event] = {"user"} if person and audio is None else set()
+    if not person and bus is None and not plan.linked:
+        left_out = {"error"}
     shown = TOLD if options.output is Output.JSON else TOLD - left_out
     with _drawing(person=person):
         tap.subscribe(
