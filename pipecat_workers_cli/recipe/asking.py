@@ -48,7 +48,7 @@ def find_unfit_scripts(crew: Crew) -> Iterator[InitErrorDetails]:
             place = (*speaker.place, "script", i)
             yield from _unknown_tools(rule, place, takes, speaker)
             yield from _unfit_arguments(rule, place, takes)
-            yield from _unreachable_agent(rule, place, speaker)
+            yield from _unreachable_agent(rule, place, speaker, crew)
 
 
 def _thinking(crew: Crew) -> Iterator[Member]:
@@ -216,9 +216,11 @@ def _unfit_arguments(
 
 
 def _unreachable_agent(
-    rule: Mapping[str, Any], place: Place, speaker: Member
+    rule: Mapping[str, Any], place: Place, speaker: Member, crew: Crew
 ) -> Iterator[InitErrorDetails]:
     targets = {target for target in speaker.transfers if target is not None}
+    if not targets <= crew.names:  # which has been told, and may be all that is wrong
+        return
     args = rule.get("args")
     agent = args.get("agent") if rule.get("call") == TRANSFER and isinstance(args, Mapping) else ""
     # `{…}` is filled in with what the caller said, so it may yet become a name.

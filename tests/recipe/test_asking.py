@@ -310,3 +310,12 @@ def test_what_is_of_a_wrong_type_has_a_mend_of_its_own(job, tmp_path):
         assert fault.startswith("mine.toml:5: workers.desk.jobs")
         assert "pmw recipe show" not in fault
     assert len({fault.split(":")[2] for fault in faults}) == len(faults)
+
+
+def test_a_name_that_transfers_and_script_have_wrong_alike_is_one_fault(tmp_path):
+    rule = '{ match = "x", call = "transfer_to_agent", args = { agent = "othr", reason = "x" } }'
+    wrong = with_rule(rule).replace('name = "desk"', 'name = "desk"\ntransfers = ["othr"]')
+    (fault,) = faults_in(wrong, tmp_path)
+    assert "transfers[0] = 'othr'" in fault
+    (fault,) = faults_in(wrong.replace('transfers = ["othr"]', 'transfers = ["other"]'), tmp_path)
+    assert "args.agent = 'othr'" in fault
