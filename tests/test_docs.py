@@ -111,7 +111,8 @@ class Reader:
         self._beside.append(program)
         assert program.stderr is not None
         if port is None:
-            assert any("Ctrl-C" in line for line in program.stderr)
+            said: list[str] = []
+            assert any(said.append(line) or "Ctrl-C" in line for line in program.stderr), said
         else:
             _wait_for(port, program)
 
