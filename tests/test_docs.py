@@ -162,7 +162,7 @@ def require_nginx() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", parts())
+@pytest.mark.parametrize("part", list(parts()))
 def test_a_page_does_what_it_says(part: list[Block], tmp_path: Path, reader: Reader) -> None:
     said = None
     if any(block.language == "nginx" for block in part):
