@@ -34,7 +34,9 @@ COMMAND = re.compile(
     r"(?:^|[|;&] )(?:uv run (?:--\S+ \S+ )?)?pmw (?P<words>[^|;&>\n]+)", re.MULTILINE
 )
 SPAN = re.compile(r"(?<!`)`pmw (?P<words>[^`\n]+)`")
-SERVES = re.compile(r"^(pmw (?:handoff|run)\b(?!.*(?:--say|--port|-t )).*)$", re.MULTILINE)
+SERVES = re.compile(
+    r"^((?:exec )?pmw (?:handoff|run)\b(?!.*(?:--say|--port|-t )).*)$", re.MULTILINE
+)
 LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#\s]*)(?:#(?P<part>[^)\s]+))?\)")
 PAGES = sorted(path for path in (CHECKOUT / "docs").glob("*.md"))
 PROGRAMS = Path(sys.executable).parent
