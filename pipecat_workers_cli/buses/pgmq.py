@@ -33,6 +33,7 @@ from pipecat_workers_cli.buses.network import (
     Presence,
 )
 from pipecat_workers_cli.buses.postgres import Line, place
+from pipecat_workers_cli.buses.waits import claimed
 
 T = TypeVar("T")
 
@@ -161,16 +162,10 @@ class PgmqNetwork:
         return await self._wait_for(self._names.offers, lambda: self._claim(queues, most))
 
     async def _claim(self, queues: Sequence[str], most: int) -> Sequence[Claim]:
-        claiming = asyncio.ensure_future(self._shared(sql.CLAIM, list(queues), most, LEASE))
-        try:
-            return _claims(await asyncio.shield(claiming))
-        except asyncio.CancelledError:
-            # Postgres may be about to answer, and nobody would hold what was claimed.
-            with suppress(TimeoutError, BusDown):
-                async with asyncio.timeout(LEAVE_WITHIN):
-                    for claim in _claims(await claiming):
-                        await self.give_back(claim)
-            raise
+        async def ask() -> Sequence[Claim]:
+            return _claims(await self._shared(sql.CLAIM, list(queues), most, LEASE))
+
+        return await claimed(ask(), self.give_back, within=LEAVE_WITHIN)
 
     async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
         """Hold claims for `LEASE` seconds from now."""

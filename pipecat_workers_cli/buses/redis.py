@@ -6,10 +6,9 @@ left of its lease, and how often it was delivered is the claim's number. All key
 begin with `pmw:` and the channel, and every key expires unless it is used.
 """
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from time import monotonic
 from typing import Any
@@ -26,6 +25,7 @@ from pipecat_workers_cli.buses.network import (
     Presence,
 )
 from pipecat_workers_cli.buses.redis_requests import LEAVE_WITHIN, Command, Requests
+from pipecat_workers_cli.buses.waits import claimed
 from pipecat_workers_cli.errors import PmwError
 
 PARCELS_AT_ONCE = 256  # that one `receive` returns; more would come late for their size
@@ -128,26 +128,16 @@ class RedisNetwork:
         until = monotonic() + WAIT_FOR_NEWS
         self._turn = (self._turn + 1) % len(queues)  # so that no queue is always the last
         in_turn = (*queues[self._turn :], *queues[: self._turn])
-        while not (claims := await self._unless_left(self._take(in_turn, most))):
+        while not (claims := await self._claimed(self._take(in_turn, most))):
             left = until - monotonic()
             if left <= 0:
                 break
-            if claims := await self._unless_left(self._await_offer(in_turn, most, left)):
+            if claims := await self._claimed(self._await_offer(in_turn, most, left)):
                 break
         return claims
 
-    async def _unless_left(self, claiming: Coroutine[Any, Any, Sequence[Claim]]) -> Sequence[Claim]:
-        """Return what is claimed; give it back if nobody waits for it any more."""
-        asked = asyncio.create_task(claiming, name="claim")
-        try:
-            return await asyncio.shield(asked)
-        except asyncio.CancelledError:
-            # The server may be about to answer, and nobody would hold what was claimed.
-            with suppress(TimeoutError, PmwError):
-                async with asyncio.timeout(LEAVE_WITHIN):
-                    for claim in await asked:
-                        await self.give_back(claim)
-            raise
+    async def _claimed(self, claiming: Coroutine[Any, Any, Sequence[Claim]]) -> Sequence[Claim]:
+        return await claimed(claiming, self.give_back, within=LEAVE_WITHIN)
 
     async def _take(self, queues: Sequence[str], most: int) -> Sequence[Claim]:
         """Claim what is there, the expired before the new."""

@@ -2,11 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from loguru import logger
 
+from pipecat_workers_cli.buses.network import Claim
 from pipecat_workers_cli.errors import PmwError
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.05, 0.8  # seconds; doubled in between, with jitter
@@ -40,6 +42,30 @@ async def answered_within(seconds: float) -> AsyncGenerator[None]:
             yield
         finally:
             due.cancel()
+
+
+async def claimed(
+    claiming: Coroutine[Any, Any, Sequence[Claim]],
+    give_back: Callable[[Claim], Awaitable[None]],
+    *,
+    within: float,
+) -> Sequence[Claim]:
+    """Return what is claimed; cancelled meanwhile, give it back.
+
+    Args:
+        claiming: Asks the engine, which may be about to answer when nobody waits any more.
+        give_back: Lets another claim it.
+        within: Seconds for the answer then, and for giving back.
+    """
+    asked = asyncio.create_task(claiming, name="claim")
+    try:
+        return await asyncio.shield(asked)
+    except asyncio.CancelledError:
+        with suppress(TimeoutError, PmwError):
+            async with asyncio.timeout(within):
+                for claim in await asked:
+                    await give_back(claim)
+        raise
 
 
 class Backoff:

@@ -5,19 +5,16 @@ from collections.abc import Callable
 from pipecat.bus import (
     BusFrameMessage,
     BusJobRequestMessage,
-    BusJobResponseMessage,
-    BusJobResponseUrgentMessage,
     BusJobStreamEndMessage,
     BusMessage,
 )
 from pipecat.frames.frames import LLMContextFrame, LLMTextFrame
 from pipecat.pipeline.job_context import JobStatus
 
+from pipecat_workers_cli.buses.asked import ANSWERS
 from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.traffic.jobs import OPEN_JOBS, STATES
 from pipecat_workers_cli.traffic.ring import RingReader
-
-ENDS = (BusJobResponseMessage, BusJobResponseUrgentMessage, BusJobStreamEndMessage)
 
 OnAnswer = Callable[[str, float], None]
 """Told a worker and the seconds from a turn's arrival to the first word of its answer."""
@@ -66,7 +63,7 @@ class Timing:
             if len(self._jobs) >= OPEN_JOBS:
                 self._jobs.pop(next(iter(self._jobs)))
             self._jobs[message.job_id] = at
-        elif isinstance(message, ENDS) and message.source == self._worker:
+        elif isinstance(message, ANSWERS) and message.source == self._worker:
             began = self._jobs.pop(message.job_id, None)
             ended = "completed"
             if not isinstance(message, BusJobStreamEndMessage):

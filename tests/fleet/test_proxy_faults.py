@@ -6,11 +6,12 @@ import time
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import serve
 
 from pipecat_workers_cli.buses import link as links
 from pipecat_workers_cli.buses.link import CALLERS_END, WORKER, WORKERS_END, Link
-from pipecat_workers_cli.buses.post import running_post
+from pipecat_workers_cli.buses.post import Post, running_post
 from pipecat_workers_cli.buses.way import Way, open_link, require_reachable
 from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.options import LinkOptions
@@ -25,6 +26,11 @@ from tests.waiting import until
 SHED = 100  # letters of sound beyond what may wait
 SOUND = bytes(65_536)
 AT = 'workers.assistant.at="{}"'
+
+
+def post_over(connection: Connection, address: str, peer: str) -> Post[Link]:
+    """The post of one end of a link, made by hand."""
+    return Link(connection, address=address, peer=peer, most_there=links.DEFAULT_BYTES).post()
 
 
 async def test_a_way_that_falls_silent_is_left_and_the_answer_comes_once_by_another(tmp_path):
@@ -56,9 +62,7 @@ async def test_a_reader_that_does_not_read_costs_sound_first_and_no_words():
         connection.transport.pause_reading()
         await reads.wait()
         connection.transport.resume_reading()
-        async with running_post(
-            Link(connection, address=WORKERS_END, peer=CALLERS_END, most_there=1_048_576).post()
-        ) as post:
+        async with running_post(post_over(connection, WORKERS_END, CALLERS_END)) as post:
             with post.taking("c0ffee00", ["assistant"], lambda _, letter: got.append(letter)):
                 await connection.wait_closed()
 
@@ -101,9 +105,7 @@ async def test_a_link_takes_so_many_letters_a_second_and_no_more(monkeypatch):
     got: list[float] = []
 
     async def take(connection) -> None:
-        async with running_post(
-            Link(connection, address=WORKERS_END, peer=CALLERS_END, most_there=1_048_576).post()
-        ) as post:
+        async with running_post(post_over(connection, WORKERS_END, CALLERS_END)) as post:
             with post.taking("c0ffee00", ["a"], lambda *_: got.append(time.monotonic())):
                 await connection.wait_closed()
 
@@ -112,9 +114,7 @@ async def test_a_link_takes_so_many_letters_a_second_and_no_more(monkeypatch):
         connect(
             f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}", compression=None
         ) as connection,
-        running_post(
-            Link(connection, address=CALLERS_END, peer=WORKERS_END, most_there=1_048_576).post()
-        ) as post,
+        running_post(post_over(connection, CALLERS_END, WORKERS_END)) as post,
     ):
         for _ in range(100):
             post.send(WORKERS_END, Letter("c0ffee00", "a", 1, b"x"))
