@@ -2,6 +2,9 @@
 
 import ipaddress
 import re
+import socket
+
+LOOPBACK = "127.0.0.1"
 
 
 def split_login(url: str) -> tuple[str, str, str]:
@@ -63,3 +66,10 @@ def to_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         ValueError: It is a name.
     """
     return ipaddress.ip_address(host.strip("[]"))
+
+
+def free_port() -> int:
+    """Return a port of this machine's own address that nobody listens on, at least not now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return probe.getsockname()[1]

@@ -7,6 +7,7 @@ and `--help` must not wait for it.
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -139,6 +140,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "pmw") -> None:
         split = words.index("--")
         words, rest = words[:split], words[split + 1 :]
     terminal = Terminal(words=tuple(words), runner_args=tuple(rest))
+    if isinstance(sys.stdout, TextIOWrapper):  # what a locale has no sign for is told by number
+        sys.stdout.reconfigure(errors="backslashreplace")
     if LIFELINE in os.environ:
         from pipecat_workers_cli.fleet.lifeline import follow_lifeline
 

@@ -8,12 +8,12 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pipecat_workers_cli.addresses import free_port
 from pipecat_workers_cli.buses.presence import look, name_of
 from pipecat_workers_cli.buses.urls import BUS_KINDS, SharedBus, choose_bus, open_network
 from pipecat_workers_cli.errors import PmwError
@@ -183,7 +183,7 @@ class _Up:
             elif not said.done():
                 said.set_result(line)
 
-        words = (ENGINE, self._system.engine, self._folder, str(_free_port()))
+        words = (ENGINE, self._system.engine, self._folder, str(free_port()))
         env = {**self._env(None), "PYTHONWARNINGS": "ignore"}  # its packages have some
         program = Program(self._engine, words, env, [self._lifeline])
         child = self._launch(program, Listener(hear, self._listener.note))
@@ -282,9 +282,3 @@ async def _until_told(told: int) -> None:
         await there.wait()
     finally:
         loop.remove_reader(told)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

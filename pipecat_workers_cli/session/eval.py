@@ -5,7 +5,6 @@ socket, on a free port of this machine.
 """
 
 import asyncio
-import socket
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -22,6 +21,7 @@ from pipecat.evals.results import (
 from pipecat.evals.scenario import EvalExpectation, EvalScriptScenario, EvalScriptTurn
 from pipecat.evals.session import EvalSession
 
+from pipecat_workers_cli.addresses import LOOPBACK, free_port
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.errors import PmwError
@@ -33,7 +33,6 @@ from pipecat_workers_cli.session.serve import Serving, serve
 from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.tap import Tap
 
-LOOPBACK = "127.0.0.1"
 IDLE = 300.0  # seconds without a word, after which a call is over in any session
 CALLS = 4  # at once; one is made at a time, and the one before may still be ending
 ENTRIES = 2_000  # kept of one scenario, to tell what came; a turn has some five
@@ -126,7 +125,7 @@ def run_eval(
     tap = Tap()
     serving = Serving(
         CurrentPlan(plan),  # the same for all, whatever becomes of the file meanwhile
-        ServeOptions(host=LOOPBACK, port=_free_port()),
+        ServeOptions(host=LOOPBACK, port=free_port()),
         tap=tap,
         max_calls=CALLS if bus is None else bus.room(None, otherwise=CALLS),
         idle_timeout=IDLE,
@@ -142,12 +141,6 @@ def run_eval(
     if len(run.outcomes) < len(scenarios):
         raise PmwError("the eval was stopped before it was done", mend="run it again")
     return tuple(run.outcomes)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
 
 
 class _Run:

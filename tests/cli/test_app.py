@@ -1,5 +1,6 @@
 """The program as its user meets it: help, exit codes, two lines of error, options everywhere."""
 
+import io
 import os
 import re
 import signal
@@ -393,6 +394,19 @@ def test_recipe_show_prints_the_file_to_the_byte(capfdbinary: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         program.main(["recipe", "show", "handoff"])
     assert capfdbinary.readouterr().out == (CHECKOUT / "recipes" / "handoff.toml").read_bytes()
+
+
+def test_what_stdout_has_no_sign_for_is_told_by_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "price-in-€.toml"
+    mine.write_bytes((CHECKOUT / "recipes" / "handoff.toml").read_bytes())
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    with pytest.raises(SystemExit) as left:
+        program.main(["recipe", "check", "--no-import", str(mine)])
+    assert left.value.code == 0
+    assert b"price-in-\\u20ac.toml" in written.getvalue()
 
 
 def test_no_colour_and_no_terminal_mean_no_escape_codes() -> None:

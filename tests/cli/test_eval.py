@@ -184,15 +184,14 @@ def test_what_is_wrong_or_missing_is_said_in_two_lines(words, code, told, mine: 
 
 
 def test_what_is_not_done_in_time_has_failed(mine: Path) -> None:
-    began = time.monotonic()
     code, out, _ = evaluate("handoff", "./never.yaml", "--timeout", "2", "--json", cwd=mine)
-    assert time.monotonic() - began < 15
     assert code == 1
     waits, after = map(json.loads, out)
     for outcome in (waits, after):
         assert not outcome["passed"]
         assert [failure["kind"] for failure in outcome["failures"]] == ["timeout"]
     assert any(entry["event"] == "user" for entry in waits["failures"][0]["came"])
+    assert 1 < waits["seconds"] < 3
     assert after["seconds"] == 0
 
 
@@ -266,7 +265,7 @@ def test_a_reader_who_has_seen_enough_ends_it_quietly(mine: Path) -> None:
 
 
 @pytest.mark.speech
-@pytest.mark.slow
+@pytest.mark.aloud
 def test_a_scenario_that_speaks_and_listens_does_so_by_the_offline_voice_and_ears(
     tmp_path: Path,
 ) -> None:

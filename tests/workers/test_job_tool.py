@@ -1,143 +1,32 @@
 """A tool that other workers answer: what the LLM is told, whatever becomes of the jobs."""
 
 import asyncio
-import json
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from loguru import logger
 from pipecat.bus import (
-    BusEndMessage,
     BusJobCancelMessage,
-    BusJobRequestMessage,
-    BusJobResponseMessage,
 )
-from pipecat.frames.frames import InterruptionFrame, LLMMessagesAppendFrame, TTSSpeakFrame
-from pipecat.pipeline.job_context import JobParams, JobStatus
-from pipecat.pipeline.job_decorator import job as job_handler
-from pipecat.workers.base_worker import BaseWorker
+from pipecat.frames.frames import InterruptionFrame
+from pipecat.pipeline.job_context import JobStatus
 
-from pipecat_workers_cli.buses.local import LocalBus
-from pipecat_workers_cli.call.run import running
-from pipecat_workers_cli.recipe.model import Filler, JobTool, Rule
-from pipecat_workers_cli.services.providers import Persona
-from pipecat_workers_cli.services.scripted import ScriptedLLMService
-from pipecat_workers_cli.transports.console import ConsoleTransport
-from pipecat_workers_cli.workers.agent import Agent
-from pipecat_workers_cli.workers.job_tool import job_tool
+from pipecat_workers_cli.recipe.model import Filler
 from pipecat_workers_cli.workers.jobs import (
-    Answering,
-    JobFailed,
-    JobsEnd,
-    question_of,
     with_ending_jobs,
 )
-from pipecat_workers_cli.workers.main import Line
-from pipecat_workers_cli.workers.specialist import Specialist
-from pipecat_workers_cli.workers.talking import TalkingMain
-from tests.workers.conftest import Bench, Frames, RehearsedLLM, agent, bench, tool
-
-FAST = Filler(say="One moment.", after=0.02)
-
-
-class Member(Answering, BaseWorker):
-    """Answers by what it was made for; notes what it was asked and what was cancelled."""
-
-    def __init__(self, name: str, answers: Callable[[str], Any] = str.upper) -> None:
-        super().__init__(name)
-        self._answers = answers
-        self.asked: list[str] = []
-        self.cancelled: list[str] = []
-        self.go = asyncio.Event()
-
-    async def answer(self, job: BusJobRequestMessage) -> dict:
-        question = question_of(job)
-        self.asked.append(question)
-        try:
-            if "wait" in question:
-                await self.go.wait()
-            return {"answer": self._answers(question)}
-        except asyncio.CancelledError:
-            self.cancelled.append(question)
-            raise
-
-
-class Stranger(BaseWorker):
-    """Answers whatever it was made for, as it likes."""
-
-    def __init__(self, name: str, response: Any, status: JobStatus = JobStatus.COMPLETED) -> None:
-        super().__init__(name)
-        self._response = response
-        self._status = status
-
-    @job_handler(name="odd")
-    async def on_odd(self, message: BusJobRequestMessage) -> None:
-        await self.send_job_response(message.job_id, self._response, status=self._status)
-
-
-def fails(_question: str) -> str:
-    raise ValueError("the password is hunter2")
-
-
-def refuses(_question: str) -> str:
-    raise JobFailed("that is not known")
-
-
-class Talk(Bench):
-    """A talking main worker whose LLM has one job tool, `ask`."""
-
-    async def say(self, text: str) -> None:
-        message = {"role": "user", "content": text}
-        await self.main.queue_frame(LLMMessagesAppendFrame([message], run_llm=True))
-
-    async def interrupt(self) -> None:
-        await self.main.queue_frame(InterruptionFrame())
-
-    def results(self) -> list[Any]:
-        """What the LLM was told by its tool, oldest first."""
-        told = [m["content"] for m in self.main.conversation.get_messages() if m["role"] == "tool"]
-        return [json.loads(text) for text in told if text.startswith(("{", "[", '"'))]
-
-    def fillers(self) -> list[str]:
-        return [frame.text for frame in self.output.of(TTSSpeakFrame)]
-
-    def words(self) -> str:
-        """What the main worker's LLM has said so far."""
-        messages = self.main.conversation.get_messages()
-        texts = [m.get("content") for m in messages if m["role"] == "assistant"]
-        return " ".join(text for text in texts if isinstance(text, str))
-
-
-@asynccontextmanager
-async def talk(
-    *members: BaseWorker, llm: RehearsedLLM, ask: JobTool, opening: str | None = None
-) -> AsyncIterator[Talk]:
-    bus, transport = LocalBus(), ConsoleTransport()
-    tools = [job_tool(ask, summaries={})]
-    main = TalkingMain("main", Line(transport=transport), llm=llm, opening=opening, tools=tools)
-    output = Frames(transport.output())
-    async with running([main, *members], bus):
-        yield Talk(main, bus, output)
-
-
-def asks(*workers: str, **more: Any) -> JobTool:
-    return JobTool(tool="ask", workers=workers, **{"timeout": 5.0, **more})
-
-
-def once(question: Any = "why?") -> RehearsedLLM:
-    return RehearsedLLM([tool("ask", question=question)], ["Here you are."])
-
-
-async def told(members: list[BaseWorker], ask: JobTool, question: Any = "why?") -> Any:
-    """Return what the LLM is told by one call of the tool; it must go on to speak of it."""
-    async with talk(*members, llm=once(question), ask=ask) as call:
-        await call.say("Ask them.")
-        await call.until(lambda: "Here you are." in call.words())
-        [result] = call.results()
-    return result
+from tests.workers.asking import (
+    FAST,
+    Member,
+    Stranger,
+    asks,
+    fails,
+    once,
+    refuses,
+    talk,
+    told,
+)
+from tests.workers.conftest import RehearsedLLM, tool
 
 
 async def test_the_answer_of_one_worker_is_its_words():
@@ -366,129 +255,3 @@ async def test_a_main_worker_that_ends_cancels_what_it_asked_for():
         await call.until(lambda: all(member.asked for member in members))
     assert [member.cancelled for member in members] == [["wait"], ["wait"]]
     assert asyncio.all_tasks() == before
-
-
-class Asker(JobsEnd, BaseWorker):
-    """Asks; has nothing to say itself."""
-
-
-def expert(name: str, asking: str) -> Specialist:
-    """Build a specialist that passes each question on to another worker."""
-    rules = (
-        Rule(on="tool:ask", say="I heard: {result}"),
-        Rule(call="ask", args={"question": "{text}"}),
-    )
-    llm = ScriptedLLMService(persona=Persona(name, script=rules))
-    return Specialist(name, llm=llm, tools=[job_tool(asks(asking), summaries={})])
-
-
-async def ask_one(asker: BaseWorker, name: str, question: str, within: float = 5) -> str:
-    params = JobParams(payload={"question": question}, timeout=within)
-    async with asker.job(name, params=params) as one:
-        pass
-    return one.response["answer"]
-
-
-async def test_a_specialist_may_ask_a_specialist():
-    asker, bus = Asker("asker"), LocalBus()
-    async with running([asker, expert("one", "two"), expert("two", "ann"), Member("ann")], bus):
-        assert await ask_one(asker, "one", "why?") == "I heard: I heard: WHY?"
-
-
-async def test_cancelling_the_first_of_a_chain_cancels_the_last():
-    asker, ann, bus = Asker("asker"), Member("ann"), LocalBus()
-    async with running([asker, expert("one", "two"), expert("two", "ann"), ann], bus):
-        with pytest.raises(Exception, match="timeout"):
-            await ask_one(asker, "one", "wait here", within=0.2)
-        async with asyncio.timeout(2):
-            while not ann.cancelled:  # noqa: ASYNC110  # a plain worker has no event for it
-                await asyncio.sleep(0.001)
-        assert await ask_one(asker, "one", "and now?") == "I heard: I heard: AND NOW?"
-
-
-async def test_two_who_ask_the_same_worker_at_once_get_each_their_own_answer():
-    asker, bus = Asker("asker"), LocalBus()
-    async with running([asker, expert("one", "ann"), expert("two", "ann"), Member("ann")], bus):
-        for number in range(20):
-            answers = await asyncio.gather(
-                ask_one(asker, "one", f"one {number}"), ask_one(asker, "two", f"two {number}")
-            )
-            assert answers == [f"I heard: ONE {number}", f"I heard: TWO {number}"]
-
-
-async def test_an_agent_has_its_answer_and_its_filler_by_way_of_the_bridge():
-    ann, ask = Member("ann"), asks("ann", filler=FAST)
-    joe = Agent("joe", llm=once("wait"), transfers={}, tools=[job_tool(ask, summaries={})])
-    async with bench(joe, ann, opener="joe") as call:
-        await call.output.first(TTSSpeakFrame)
-        ann.go.set()
-        await call.until(lambda: "Here you are." in str(call.main.conversation.get_messages()))
-        assert "WAIT" in str(call.main.conversation.get_messages())
-        assert [frame.text for frame in call.output.of(TTSSpeakFrame)] == ["One moment."]
-
-
-async def test_what_an_agent_asked_besides_handing_the_call_over_is_given_up():
-    ann, ask = Member("ann"), asks("ann", filler=FAST)
-    transfer = tool("transfer_to_agent", agent="bob", reason="asks for bob")
-    llm = RehearsedLLM([[tool("ask", question="wait"), transfer]], ["Joe again."])
-    joe = Agent("joe", llm=llm, transfers={"bob": ""}, tools=[job_tool(ask, summaries={})])
-    async with bench(joe, agent("bob", Rule(say="Bob here.")), ann, opener="joe") as call:
-        await call.until(lambda: "Bob here." in str(call.main.conversation.get_messages()))
-        assert ann.cancelled == ann.asked
-        assert not joe.job_groups
-        messages = str(call.main.conversation.get_messages())
-        assert "CANCELLED" in messages
-        assert "IN_PROGRESS" not in messages
-        assert "Joe again." not in messages
-        assert not call.output.of(TTSSpeakFrame)
-
-
-async def test_what_was_asked_besides_saying_goodbye_is_given_up_and_goodbye_is_said():
-    ann = Member("ann")
-    goodbye = tool("end_conversation", reason="all is said")
-    llm = RehearsedLLM([[tool("ask", question="wait"), goodbye]], ["Goodbye!"])
-    async with talk(ann, llm=llm, ask=asks("ann", filler=FAST)) as call:
-        await call.say("Bye.")
-        await call.until(lambda: call.sent(BusEndMessage))
-        assert call.words() == "Goodbye!"
-        assert ann.cancelled == ann.asked
-        assert not call.main.job_groups
-
-
-class Stubborn(Answering, BaseWorker):
-    """Answers, or raises, although it is being cancelled."""
-
-    def __init__(self, name: str, raises: Exception | None) -> None:
-        super().__init__(name)
-        self._raises = raises
-        self.began = asyncio.Event()
-
-    async def answer(self, job: BusJobRequestMessage) -> dict:
-        self.began.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            if self._raises:
-                raise self._raises from None
-        return {"answer": "all the same"}
-
-
-@pytest.mark.parametrize("raises", [None, ValueError("late"), JobFailed("late")])
-async def test_who_answers_while_being_cancelled_answers_once(raises):
-    stumbles: list[str] = []
-    sink = logger.add(stumbles.append, level="ERROR", filter="pipecat.bus")
-    asker, bus, stubborn = Asker("asker"), LocalBus(), Stubborn("stubborn", raises)
-    async with running([asker, stubborn, Member("ann")], bus):
-        asking = asyncio.create_task(ask_one(asker, "stubborn", "why?"))
-        await asyncio.wait_for(stubborn.began.wait(), 2)
-        asking.cancel()
-        await asyncio.wait({asking}, timeout=2)
-        assert asking.cancelled()
-        await ask_one(asker, "ann", "next")  # its answer comes after all that was under way
-        async with asyncio.timeout(2):
-            while stubborn.active_jobs:  # noqa: ASYNC110  # a plain worker has no event for it
-                await asyncio.sleep(0.001)
-        sent = [m for _, m in bus.recent if isinstance(m, BusJobResponseMessage)]
-        assert [m.source for m in sent].count("stubborn") == 1
-    logger.remove(sink)
-    assert not stumbles  # Pipecat answers a cancelled job too, and does not like to be the second
