@@ -3,18 +3,23 @@
 import asyncio
 import contextlib
 import time
+from uuid import uuid4
 
 import pytest
 from websockets.asyncio.server import serve
 
+from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.buses.way import require_reachable
 from pipecat_workers_cli.call import links as call_links
 from pipecat_workers_cli.call import placement
+from pipecat_workers_cli.call.distribution import open_distribution
 from pipecat_workers_cli.call.links import Links
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import LinkOptions
+from pipecat_workers_cli.traffic.tap import Tap
 from tests.buses.tunnel import open_tunnel
 from tests.call.conftest import open_words_call
+from tests.fleet.conftest import hosting
 from tests.fleet.proxies import (
     SLOW,
     TOKEN,
@@ -230,10 +235,7 @@ async def test_workers_here_and_at_two_other_ends_share_one_call(tmp_path):
         proxying(str(recipe), worker="prices") as prices,
         open_words_call(
             str(recipe),
-            sets=(
-                f'workers.support.at="{support.doorstep.url}"',
-                f'workers.prices.at="{prices.doorstep.url}"',
-            ),
+            sets=sets_to(support=support, prices=prices),
             distribution=links(),
         ) as call,
     ):
@@ -250,6 +252,37 @@ async def test_workers_here_and_at_two_other_ends_share_one_call(tmp_path):
         assert back[-1].worker == "greeter"
     assert not support.letters.refused
     assert not prices.letters.refused
+
+
+async def test_workers_on_a_bus_and_behind_a_proxy_share_one_call(server, tmp_path):
+    """The greeter is claimed from a queue, support and a specialist are behind proxies."""
+    recipe = tmp_path / "shop.toml"
+    recipe.write_text(SHOP)
+    bus = SharedBus(server.url, f"test_{uuid4().hex[:8]}")
+    async with (
+        proxying(str(recipe), worker="support") as support,
+        proxying(str(recipe), worker="prices") as prices,
+        hosting(bus, "greeter", recipe=str(recipe)) as host,
+        open_distribution(bus, Tap()) as hosts,
+        open_words_call(
+            str(recipe), sets=sets_to(support=support, prices=prices), distribution=hosts
+        ) as call,
+    ):
+        await call.opened()
+        assert len(host.held) == len(support.held) == len(prices.held) == 1
+        assert (await call.say("support please"))[-1].worker == "support"
+        asked = await call.say("what is the price")
+        assert "It is 5 dollars" in asked[-1].text
+        cut(support)
+        again = await call.say("what is the price")
+        assert "It is 5 dollars" in again[-1].text
+        back = await call.say("greeter please")
+        assert back[-1].worker == "greeter"
+
+
+def sets_to(**gateways) -> tuple[str, ...]:
+    """What puts each worker where its gateway listens."""
+    return tuple(f'workers.{name}.at="{at.doorstep.url}"' for name, at in gateways.items())
 
 
 SHOP = """
