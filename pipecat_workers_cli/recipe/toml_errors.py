@@ -13,6 +13,7 @@ _MENDS = (
         r"a backslash in double quotes begins an escape; use single quotes: match = '\d+'",
     ),
     ("Cannot overwrite", "this key is there already: keep one of the two"),
+    ("Cannot declare ('workers',)", "double its brackets: [[workers]] begins each of them"),
     ("Cannot declare", "this table is there already: keep one of the two"),
     ("Cannot mutate", "this key is there already: keep one of the two"),
     ("Duplicate inline", "this key is there already: keep one of the two"),

@@ -91,6 +91,12 @@ def test_a_table_instead_of_tables_is_told_to_double_its_brackets(tmp_path):
     assert "[[workers]]" in fault
 
 
+def test_tables_of_one_name_are_told_to_double_their_brackets(tmp_path):
+    (fault,) = faults_of('name = "x"\n[workers]\nname = "a"\n[workers]\n', tmp_path)
+    assert fault.line == 4
+    assert "[[workers]]" in fault.mend
+
+
 def test_several_faults_come_at_once_in_the_files_order(tmp_path):
     text = (
         GOOD.replace('"shop"', '"Shop"')
