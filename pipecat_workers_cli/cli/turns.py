@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Container, Mapping
 
 import msgspec
@@ -11,6 +12,7 @@ from pipecat_workers_cli.cli.plain_text import plain
 from pipecat_workers_cli.options import Output
 from pipecat_workers_cli.traffic.entry import TOLD, Entry, Event
 
+SAME_WITHIN = 1.0  # seconds, in which calls that meet the same trouble say so once
 SLOW_MS = 1_000  # from which people think that they were not heard
 FAINT, RED, PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
@@ -41,6 +43,7 @@ class TurnPrinter:
         self._coloured = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._on_failure = on_failure
         self._failed = False
+        self._problem, self._problem_at = "", 0.0
         self._stdout = sys.stdout  # Pipecat's runner is run with another one in its place
 
     def __call__(self, entry: Entry) -> None:
@@ -58,6 +61,8 @@ class TurnPrinter:
             style = RED if entry.latency_ms >= SLOW_MS else FAINT
             line += f"\n{style}{took}{PLAIN}" if self._coloured else f"\n{took}"
         problem = entry.event == "error" and not as_json
+        if problem and self._is_known(line):
+            return
         try:
             print(line, file=sys.stderr if problem else self._stdout, flush=True)
         except OSError as error:
@@ -67,6 +72,13 @@ class TurnPrinter:
             if self._on_failure is None:
                 raise
             self._on_failure(error)
+
+    def _is_known(self, problem: str) -> bool:
+        """Say whether another call has just said the same."""
+        now = time.monotonic()
+        known = problem == self._problem and now - self._problem_at < SAME_WITHIN
+        self._problem, self._problem_at = problem, now
+        return known
 
 
 def render_entry(entry: Entry) -> str:

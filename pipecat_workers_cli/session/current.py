@@ -6,7 +6,9 @@ Python code that a recipe names is read once a process, as Python does.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from loguru import logger
 
@@ -20,6 +22,8 @@ READ_WITHIN = 5.0  # seconds; files on a network that is gone must not keep a ca
 Stamp = tuple[int, int, int] | None
 """What a file's next version changes: time in ns, size, inode; None if there is no file."""
 Stamps = dict[Path, Stamp]
+
+T = TypeVar("T")
 
 
 class CurrentPlan:
@@ -53,6 +57,8 @@ class CurrentPlan:
         self._bad: Stamps = {}
         self._told = ""
         self._turn = asyncio.Lock()
+        # Of its own: of many calls that begin at once, each has a model loaded by the others.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="recipe")
 
     async def renew(self) -> Plan:
         """Return the plan for a call that begins now.
@@ -75,7 +81,7 @@ class CurrentPlan:
         if stamps == self._good:
             return
         try:
-            plan = await asyncio.to_thread(read)
+            plan = await self._apart(read)
         except PmwError as error:
             self._refuse(f"{error.what} ({error.mend})", stamps)
         except Exception as error:  # its text may hold a key or a password
@@ -84,8 +90,12 @@ class CurrentPlan:
             )
         else:
             # A prompt file that is new to the recipe is looked at now, the others as before.
-            found = await asyncio.to_thread(stamps_of, set(plan.loaded.files) - set(stamps))
+            found = await self._apart(stamps_of, set(plan.loaded.files) - set(stamps))
             self._take(plan, {**stamps, **found})
+
+    async def _apart(self, work: Callable[..., T], *args: object) -> T:
+        """Do in the thread for files what may wait for a disk."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     def _take(self, plan: Plan, stamps: Stamps) -> None:
         news = plan.loaded.hash != self.latest.loaded.hash or bool(self._told)
@@ -109,12 +119,12 @@ class CurrentPlan:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + SETTLES_WITHIN
         files = self.latest.loaded.files
-        stamps = await asyncio.to_thread(stamps_of, files)
+        stamps = await self._apart(stamps_of, files)
         while stamps not in (self._good, self._bad) and _in_the_making(stamps):
             if loop.time() > give_up:
                 break
             await asyncio.sleep(QUIET_FOR)
-            stamps = await asyncio.to_thread(stamps_of, files)
+            stamps = await self._apart(stamps_of, files)
         return stamps
 
 

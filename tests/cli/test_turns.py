@@ -58,3 +58,17 @@ def test_a_tool_that_ended_is_told_apart_from_one_that_begins(capsys):
     ended = Entry(event="tool", call="c1", at_ms=9, name="look", state="completed", result=["é"])
     TurnPrinter(Output.TEXT)(ended)
     assert capsys.readouterr().out == '* tool look(at="it")\n* tool look completed: ["é"]\n'
+
+
+def test_what_many_calls_complain_of_at_once_is_said_once_and_told_programs_of_each(capsys):
+    def trouble(call: str, text: str = "nobody hosts ann") -> Entry:
+        return Entry(event="error", call=call, at_ms=0, text=text)
+
+    for_people = TurnPrinter(Output.TEXT)
+    for entry in (trouble("c1"), trouble("c2"), trouble("c3"), trouble("c3", "nobody hosts bob")):
+        for_people(entry)
+    assert capsys.readouterr().err == "* error nobody hosts ann\n* error nobody hosts bob\n"
+    for_programs = TurnPrinter(Output.JSON)
+    for call in ("c1", "c2"):
+        for_programs(trouble(call))
+    assert capsys.readouterr().out.count("nobody hosts ann") == 2

@@ -240,6 +240,17 @@ async def test_the_event_loop_is_free_while_it_is_read(mine: Mine) -> None:
     await renewing
 
 
+async def test_threads_that_are_busy_with_calls_keep_no_recipe_from_being_read(mine: Mine) -> None:
+    current, go_on = mine.current(), threading.Event()
+    busy = [asyncio.create_task(asyncio.to_thread(go_on.wait, 10)) for _ in range(50)]
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(current.renew(), 2) is current.latest
+    go_on.set()
+    await asyncio.gather(*busy)
+    assert mine.readings == 2
+    assert mine.refused == []
+
+
 async def test_files_that_cannot_be_read_in_time_keep_no_caller(
     mine: Mine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
