@@ -13,6 +13,16 @@ from tests.e2e.test_serving import eval_hello
 
 OFFLINE = ("--services", "offline")
 
+ALONE = """
+name = "alone"
+[main]
+name = "desk"
+opening = { worker = "clerk", message = "Welcome the caller." }
+[[workers]]
+name = "clerk"
+script = [{ on = "opening", say = "Hello." }, { say = "At last.", delay = 60 }]
+"""
+
 pytestmark = pytest.mark.timeout(90)
 
 
@@ -23,8 +33,8 @@ def up(pmw, tmp_path):
     folder.mkdir()
     began: list[Process] = []
 
-    def start(*words: str) -> Process:
-        began.append(pmw("up", "handoff", *OFFLINE, *words, env={"TMPDIR": str(folder)}))
+    def start(*words: str, recipe: str = "handoff") -> Process:
+        began.append(pmw("up", recipe, *OFFLINE, *words, env={"TMPDIR": str(folder)}))
         return began[-1]
 
     yield start
@@ -87,9 +97,10 @@ def test_a_host_that_dies_is_started_again_and_sigterm_ends_all_in_order(up, fre
     assert left_of(tmp_path / "tmp") == []
 
 
-def test_nothing_outlives_one_that_is_killed(up, free_port, tmp_path):
-    process = up("--port", str(free_port))
-    process.wait_for_line("ready in ")
+def test_nothing_outlives_one_that_is_killed_in_a_call(up, tmp_path):
+    (tmp_path / "alone.toml").write_text(ALONE)
+    process = up("--say", "Is anybody there?", recipe="./alone.toml")
+    process.wait_for_line("clerk: Hello.")
     os.kill(process.popen.pid, signal.SIGKILL)
     process.popen.wait(5)
     until(lambda: not left_of(tmp_path / "tmp"), within=10)
