@@ -65,7 +65,6 @@ PANELLISTS = """
 from pipecat.bus import BusJobRequestMessage
 from pipecat.workers.base_worker import BaseWorker
 
-
 class Eve(BaseWorker):
     async def on_job_request(self, message: BusJobRequestMessage) -> None:
         raise LookupError("Eve has lost her papers")

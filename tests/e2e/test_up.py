@@ -20,7 +20,11 @@ name = "desk"
 opening = { worker = "clerk", message = "Welcome the caller." }
 [[workers]]
 name = "clerk"
-script = [{ on = "opening", say = "Hello." }, { say = "At last.", delay = 60 }]
+script = [
+  { on = "opening", say = "Hello." },
+  { match = "kit", say = "The tornado kit is $199." },
+  { say = "At last.", delay = 60 },
+]
 """
 
 pytestmark = pytest.mark.timeout(90)
@@ -33,7 +37,9 @@ def up(pmw, tmp_path):
     folder.mkdir()
     began: list[Process] = []
 
-    def start(*words: str, recipe: str = "handoff") -> Process:
+    (tmp_path / "alone.toml").write_text(ALONE)
+
+    def start(*words: str, recipe: str = "./alone.toml") -> Process:
         began.append(pmw("up", recipe, *OFFLINE, *words, env={"TMPDIR": str(folder)}))
         return began[-1]
 
@@ -75,13 +81,13 @@ def test_a_scripted_call_is_the_main_workers_output_and_its_exit_code(up, tmp_pa
     events = [line for line in process.out if '"event"' in line]
     assert events == process.out
     assert "$199" in events[-2]
-    assert re.fullmatch(r"starting .*greeter… support… acme… ready in \d+\.\d s", process.err[0])
-    assert process.err[2].startswith("acme    | error: ")
+    assert re.fullmatch(r"starting .*clerk… desk… ready in \d+\.\d s", process.err[0])
+    assert re.match(r"desk +\| error: ", process.err[2])
     assert left_of(tmp_path / "tmp") == []
 
 
 def test_a_host_that_dies_is_started_again_and_sigterm_ends_all_in_order(up, free_port, tmp_path):
-    process = up("--port", str(free_port), "-o", "json")
+    process = up("--port", str(free_port), "-o", "json", recipe="handoff")
     process.wait_for_line("ready in ")
     hosts = hosts_of(process)
     assert sorted(hosts) == ["greeter", "support"]
@@ -98,8 +104,7 @@ def test_a_host_that_dies_is_started_again_and_sigterm_ends_all_in_order(up, fre
 
 
 def test_nothing_outlives_one_that_is_killed_in_a_call(up, tmp_path):
-    (tmp_path / "alone.toml").write_text(ALONE)
-    process = up("--say", "Is anybody there?", recipe="./alone.toml")
+    process = up("--say", "Is anybody there?")
     process.wait_for_line("clerk: Hello.")
     os.kill(process.popen.pid, signal.SIGKILL)
     process.popen.wait(5)
