@@ -11,7 +11,7 @@ from loguru import logger
 
 from tests import ports
 from tests.buses.servers import RedisServer
-from tests.installing import CHECKOUT, run
+from tests.installing import CHECKOUT, install, run
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as settings.load_env does
 # Whoever runs the tests in the background may have SIGINT ignored, and children inherit that.
@@ -94,3 +94,9 @@ def wheel(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert built.returncode == 0, built.stderr
     (path,) = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="session")
+def installed(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment that holds the wheel and what it depends on."""
+    return install(uv, tmp_path_factory.mktemp("environment"), wheel)

@@ -6,20 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.installing import CHECKOUT, install, run
+from tests.installing import CHECKOUT, add, run
 
 SOURCE = CHECKOUT / "tests" / "added_package"
 KEY = {"PARROT_API_KEY": "parrot-key-0123456789"}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("installed"),
+]
 
 
 @pytest.fixture(scope="module")
-def pmw(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program, in an environment that also holds the package."""
-    folder = tmp_path_factory.mktemp("added")
-    source = shutil.copytree(SOURCE, folder / "source")  # a build leaves files behind
-    return install(uv, folder, wheel, source) / "pmw"
+def pmw(uv: str, installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, in an environment to which the package was added."""
+    source = tmp_path_factory.mktemp("added") / "source"
+    shutil.copytree(SOURCE, source)  # a build leaves files behind
+    add(uv, installed, source)
+    return installed / "pmw"
 
 
 @pytest.fixture
@@ -28,8 +33,6 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def test_a_recipe_names_its_kind_its_provider_and_its_tool(pmw: Path, recipe: Path) -> None:
-    checked = run(pmw, "recipe", "check", recipe, cwd=recipe.parent)
-    assert (checked.returncode, checked.stdout) == (0, f"{recipe}: ok\n")
     turns = ("--say", "Count the boots", "--say", "reverse", "--say", "hello")
     held = run(pmw, "run", recipe, *turns, cwd=recipe.parent, **KEY)
     assert (held.returncode, held.stderr) == (0, "")
@@ -62,10 +65,11 @@ def test_the_doctor_looks_at_it_when_it_is_named(pmw: Path, tmp_path: Path, free
         assert KEY["PARROT_API_KEY"] not in done.stdout
 
 
-def test_options_of_its_kind_are_checked_by_its_model(pmw: Path, recipe: Path) -> None:
-    text = recipe.read_text().replace("boots = 12", "boots = 'many'")
-    recipe.write_text(text)
-    checked = run(pmw, "recipe", "check", recipe, cwd=recipe.parent)
+def test_a_recipe_is_checked_by_the_model_of_its_kinds_options(pmw: Path, recipe: Path) -> None:
+    wrong = recipe.with_name("wrong.toml")
+    wrong.write_text(recipe.read_text().replace("boots = 12", "boots = 'many'"))
+    checked = run(pmw, "recipe", "check", recipe, wrong, cwd=recipe.parent)
     assert checked.returncode == 2
+    assert checked.stdout.startswith(f"{recipe}: ok\n")
     assert "workers.shelf.options.stock.boots = 'many'" in checked.stdout
     assert "(write { THING = HOW_MANY })" in checked.stdout

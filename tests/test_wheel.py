@@ -5,18 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.installing import CHECKOUT, install, run
+from tests.installing import CHECKOUT, run
 
 SHIPPED = ("recipes", "evals", "completions")  # beside the package here, inside it in a wheel
 PAGE = CHECKOUT / "pipecat_workers_cli" / "session" / "page"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(scope="module")
-def installed(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment that holds the wheel and what it depends on."""
-    return install(uv, tmp_path_factory.mktemp("environment"), wheel)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("installed"),
+]
 
 
 @pytest.fixture

@@ -54,6 +54,9 @@ async def test_both_ways_are_measured_in_turns_and_nothing_is_left(server):
     assert left_there(server) == []
 
 
+@pytest.mark.parametrize(
+    "server", ["pgmq", pytest.param("redis", marks=pytest.mark.long)], indirect=True
+)
 async def test_one_that_is_cancelled_ends_at_once_and_leaves_nothing(server):
     async with begun(server) as measuring:
         await asyncio.sleep(0.15)  # somewhere in the middle of a round

@@ -65,7 +65,6 @@ PANELLISTS = """
 from pipecat.bus import BusJobRequestMessage
 from pipecat.workers.base_worker import BaseWorker
 
-
 class Eve(BaseWorker):
     async def on_job_request(self, message: BusJobRequestMessage) -> None:
         raise LookupError("Eve has lost her papers")
@@ -236,10 +235,10 @@ async def test_an_interruption_cancels_the_group_and_everybody_is_fit_for_the_ne
 
 async def test_interruptions_at_any_moment_of_a_round_lose_no_turn(panel):
     async with open_words_call(panel) as call:
-        for number in range(40):
+        for number in range(20):
             call.call.log.expect_turn()
             await call.transport.send_turn(f"{'slow' if number % 2 else 'quick'} {number}")
-            await asyncio.sleep(number * 0.0007)
+            await asyncio.sleep(number * 0.0014)
             [answer] = bots(await call.say(f"and {number}?"))[-1:]
             for name in ("Ann", "Bob", "Eve"):
                 assert name in answer, call.entries
@@ -379,7 +378,7 @@ def resident_mib() -> float:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="reads /proc")
-@pytest.mark.parametrize("rounds", [300, pytest.param(1_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [120, pytest.param(1_000, marks=pytest.mark.long)])
 async def test_many_rounds_leave_memory_tasks_and_contexts_level(rounds, recipe_file, monkeypatch):
     panel = recipe_file((PANEL + EVE).replace("after = 0.1", "after = 5"))  # not here
     # What the session remembers of ten minutes would go on growing for longer than this.
@@ -393,7 +392,7 @@ async def test_many_rounds_leave_memory_tasks_and_contexts_level(rounds, recipe_
             if (number + 1) % (rounds // 10) == 0:
                 levels.append((resident_mib(), len(asyncio.all_tasks())))
         assert len({tasks for _, tasks in levels}) == 1, levels
-        assert levels[-1][0] - levels[2][0] < 2, levels  # after three tenths
+        assert levels[-1][0] - levels[2][0] < min(2, rounds / 120), levels  # after three tenths
         assert not call.call.main.job_groups
         assert len(call.context()) <= 402
         for name in ("ann", "bob", "eve"):

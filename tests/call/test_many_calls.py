@@ -7,7 +7,7 @@ import pytest
 from tests.call.conftest import WordsCall, open_words_call
 
 CALLS_AT_ONCE = 20
-CALLS_IN_A_ROW = 50
+CALLS_IN_A_ROW = 10
 
 ECHO = """
 name = "echo"
@@ -94,7 +94,7 @@ async def test_no_word_of_twenty_calls_reaches_another(recipe_file):
     assert len({call.call.id for call in calls}) == CALLS_AT_ONCE
 
 
-async def test_fifty_calls_one_after_another_leave_no_task(recipe_file):
+async def test_ten_calls_one_after_another_leave_no_task(recipe_file):
     recipe = recipe_file(ECHO)
     before = asyncio.all_tasks()
     for number in range(CALLS_IN_A_ROW):

@@ -15,7 +15,7 @@ from tests.fakes.collector import Collector, SpanSeen, collecting
 from tests.installing import CHECKOUT
 
 RECIPE = Path(__file__).parents[1] / "tracing" / "desk.toml"
-CALLS = 20
+CALLS = 10
 SECRET = "s3cr3t-k3y-0f-mine"
 
 
@@ -67,16 +67,16 @@ SHAPE = [
 ]
 
 
-def hosting(traced: Fleet) -> None:
-    """Let two processes host the three workers."""
-    for names in (("ann", "expert"), ("bob",)):
+def hosting(traced: Fleet, *hosts: tuple[str, ...]) -> None:
+    """Let processes host the three workers, and wait until they do."""
+    for names in hosts:
         traced.host(*names, recipe="./desk.toml")
     for host in traced.hosts:
         host.wait_for_line("Ctrl-C", timeout=60)
 
 
 def test_a_call_in_three_processes_is_one_trace(traced: Fleet, collector: Collector) -> None:
-    hosting(traced)
+    hosting(traced, ("ann", "expert"), ("bob",))
     call = traced.talk(recipe="./desk.toml")
     assert call.told("bot")["text"] == "Welcome."
     assert call.ask("the price, please")["text"].startswith("Bob heard")
@@ -120,10 +120,10 @@ def test_a_call_in_three_processes_is_one_trace(traced: Fleet, collector: Collec
     assert {headers["x-team"] for headers in collector.headers} == {SECRET}
 
 
-def test_twenty_calls_at_once_are_twenty_traces(traced: Fleet, collector: Collector) -> None:
+def test_ten_calls_at_once_are_ten_traces(traced: Fleet, collector: Collector) -> None:
     """With all words in them, at the wish of whoever started it, none is in another's."""
     traced.env["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "true"
-    hosting(traced)
+    hosting(traced, ("ann", "bob", "expert"))
     words = [str(RECIPE), traced.server.url, traced.channel, str(CALLS)]
     held = subprocess.run(
         [sys.executable, "-m", "tests.tracing.calls", *words],
@@ -148,4 +148,4 @@ def test_twenty_calls_at_once_are_twenty_traces(traced: Fleet, collector: Collec
         assert tree(spans) == [*SHAPE, f"{CALL} > turn 3", f"{CALL} > turn 3 > chat scripted"]
         everything = "".join(span.raw for span in spans)
         assert set(re.findall(r"secret\d\d", everything)) == {secret_of[id]}
-        assert len({span.process for span in spans}) == 3
+        assert len({span.process for span in spans}) == 2

@@ -13,6 +13,20 @@ from tests.e2e.test_serving import eval_hello
 
 OFFLINE = ("--services", "offline")
 
+ALONE = """
+name = "alone"
+[main]
+name = "desk"
+opening = { worker = "clerk", message = "Welcome the caller." }
+[[workers]]
+name = "clerk"
+script = [
+  { on = "opening", say = "Hello." },
+  { match = "kit", say = "The tornado kit is $199." },
+  { say = "At last.", delay = 60 },
+]
+"""
+
 pytestmark = pytest.mark.timeout(90)
 
 
@@ -23,8 +37,10 @@ def up(pmw, tmp_path):
     folder.mkdir()
     began: list[Process] = []
 
-    def start(*words: str) -> Process:
-        began.append(pmw("up", "handoff", *OFFLINE, *words, env={"TMPDIR": str(folder)}))
+    (tmp_path / "alone.toml").write_text(ALONE)
+
+    def start(*words: str, recipe: str = "./alone.toml") -> Process:
+        began.append(pmw("up", recipe, *OFFLINE, *words, env={"TMPDIR": str(folder)}))
         return began[-1]
 
     yield start
@@ -65,13 +81,13 @@ def test_a_scripted_call_is_the_main_workers_output_and_its_exit_code(up, tmp_pa
     events = [line for line in process.out if '"event"' in line]
     assert events == process.out
     assert "$199" in events[-2]
-    assert re.fullmatch(r"starting .*greeter… support… acme… ready in \d+\.\d s", process.err[0])
-    assert process.err[2].startswith("acme    | error: ")
+    assert re.fullmatch(r"starting .*clerk… desk… ready in \d+\.\d s", process.err[0])
+    assert re.match(r"desk +\| error: ", process.err[2])
     assert left_of(tmp_path / "tmp") == []
 
 
 def test_a_host_that_dies_is_started_again_and_sigterm_ends_all_in_order(up, free_port, tmp_path):
-    process = up("--port", str(free_port), "-o", "json")
+    process = up("--port", str(free_port), "-o", "json", recipe="handoff")
     process.wait_for_line("ready in ")
     hosts = hosts_of(process)
     assert sorted(hosts) == ["greeter", "support"]
@@ -87,9 +103,9 @@ def test_a_host_that_dies_is_started_again_and_sigterm_ends_all_in_order(up, fre
     assert left_of(tmp_path / "tmp") == []
 
 
-def test_nothing_outlives_one_that_is_killed(up, free_port, tmp_path):
-    process = up("--port", str(free_port))
-    process.wait_for_line("ready in ")
+def test_nothing_outlives_one_that_is_killed_in_a_call(up, tmp_path):
+    process = up("--say", "Is anybody there?")
+    process.wait_for_line("clerk: Hello.")
     os.kill(process.popen.pid, signal.SIGKILL)
     process.popen.wait(5)
     until(lambda: not left_of(tmp_path / "tmp"), within=10)

@@ -18,6 +18,8 @@ import websockets
 
 from tests.ports import free_port
 
+pytestmark = pytest.mark.xdist_group("door before the runner")  # whose processes all tests share
+
 EVIL = "https://evil.example"
 TOKEN = "fedcba9876543210"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -20,6 +20,7 @@ from pipecat.frames.frames import (
     OutputTransportMessageFrame,
 )
 from pipecat.serializers.protobuf import ProtobufFrameSerializer
+from playwright.async_api import Browser, expect
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -29,14 +30,20 @@ from starlette.staticfiles import StaticFiles
 import pipecat_workers_cli.session
 
 PAGE = Path(pipecat_workers_cli.session.__file__).parent / "page"
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --use-fake-ui-for-media-stream "
-    "--use-fake-device-for-media-stream "
-    "--host-resolver-rules=MAP|*|~NOTFOUND|,|EXCLUDE|localhost"
-)
 NAMESPACES = {"http://www.w3.org/2000/svg"}  # a name, never fetched
 BUSY = {"error": "busy: 2 calls are open", "mend": "wait for one to end"}
+
+
+def in_the_browser(test):
+    """Mark a test that opens a page in the browser of all these tests."""
+    alike = (
+        pytest.mark.browser,
+        pytest.mark.asyncio(loop_scope="session"),
+        pytest.mark.xdist_group("page"),
+    )
+    for mark in alike:
+        test = mark(test)
+    return test
 
 
 class Markup(HTMLParser):
@@ -182,32 +189,27 @@ class BusyServer:
                 thread.join(timeout=10)
 
 
-@pytest.mark.browser
+@in_the_browser
 async def test_a_busy_server_is_told_in_its_own_words_and_the_button_works_again(
-    chromium: str,
+    browser: Browser,
 ) -> None:
-    from playwright.async_api import async_playwright, expect
-
     busy = BusyServer()
-    args = [flag.replace("|", " ") for flag in FLAGS.split()]
     with busy.running() as address:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium, args=args)
-            page = await browser.new_page()
-            asked: list[str] = []
-            page.on("request", lambda request: asked.append(request.url))
-            faults: list[str] = []
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on("requestfailed", lambda request: faults.append(request.url))
-            await page.goto(f"{address}#token=s3cret-_x")
-            assert page.url == address  # the token is out of sight
-            for _ in range(2):
-                await page.get_by_role("button", name="Connect", exact=True).click()
-                alert = page.get_by_role("alert")
-                await expect(alert).to_contain_text("Busy: 2 calls are open.")
-                await expect(alert).to_contain_text("Wait for one to end.")
-                await expect(page.locator("body")).to_have_attribute("data-state", "closed")
-            await browser.close()
+        page = await browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("requestfailed", lambda request: faults.append(request.url))
+        await page.goto(f"{address}#token=s3cret-_x")
+        assert page.url == address  # the token is out of sight
+        for _ in range(2):
+            await page.get_by_role("button", name="Connect", exact=True).click()
+            alert = page.get_by_role("alert")
+            await expect(alert).to_contain_text("Busy: 2 calls are open.")
+            await expect(alert).to_contain_text("Wait for one to end.")
+            await expect(page.locator("body")).to_have_attribute("data-state", "closed")
+        await page.close()
     assert faults == []
     assert all(url.startswith(address) for url in asked), asked
     assert [token for _, token in busy.offers] == ["Bearer s3cret-_x"] * 2
@@ -235,10 +237,8 @@ CODEC = """async ([sound, message, interruption, words]) => {
 }"""
 
 
-@pytest.mark.browser
-async def test_the_page_reads_and_writes_pipecats_own_frames(chromium: str) -> None:
-    from playwright.async_api import async_playwright
-
+@in_the_browser
+async def test_the_page_reads_and_writes_pipecats_own_frames(browser: Browser) -> None:
     codec = ProtobufFrameSerializer()
     samples = [0, 1, -1, 32767, -32768, 258] * 60
     sound = struct.pack(f"<{len(samples)}h", *samples)
@@ -249,14 +249,11 @@ async def test_the_page_reads_and_writes_pipecats_own_frames(chromium: str) -> N
         InterruptionFrame(),
     ]
     given = [[*(await codec.serialize(frame) or b"")] for frame in frames]
-    args = [flag.replace("|", " ") for flag in FLAGS.split()]
     with BusyServer().running() as address:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium, args=args)
-            page = await browser.new_page()
-            await page.goto(address)
-            read = await page.evaluate(CODEC, [*given, words])
-            await browser.close()
+        page = await browser.new_page()
+        await page.goto(address)
+        read = await page.evaluate(CODEC, [*given, words])
+        await page.close()
     assert read["audio"] == {"kind": "audio", "samples": samples, "rate": 24_000}
     assert json.loads(read["message"]["text"]) == json.loads(words)
     assert read["interruption"] == {"kind": "interruption"}

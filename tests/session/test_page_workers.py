@@ -1,14 +1,19 @@
 """What the page shows of workers, of their jobs for each other, and of an answer's latency."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
-from tests.session.test_page import FLAGS, BusyServer
+from tests.session.test_page import BusyServer
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("page"),
+]
 
 # The page's own parts, filled as a call would fill them.
 SHOW = """async ([names, edges]) => {
@@ -51,23 +56,31 @@ TIES = [
 ]
 
 
-@contextlib.asynccontextmanager
-async def showing(
-    chromium: str, names: list[str], edges: list[dict[str, str]], **options: object
-) -> AsyncIterator[Page]:
-    """Show workers on our page; `options` are Playwright's for the page."""
-    args = [flag.replace("|", " ") for flag in FLAGS.split()]
+Showing = Callable[..., AbstractAsyncContextManager[Page]]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
     with BusyServer().running() as address:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium, args=args)
-            page = await browser.new_page(**options)
-            faults: list[str] = []
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            await page.goto(address)
-            await page.evaluate(SHOW, [names, edges])
-            yield page
-            await browser.close()
-    assert faults == []
+        yield address
+
+
+@pytest.fixture
+def showing(browser: Browser, address: str) -> Showing:
+    """Show workers on a page of ours; further options are Playwright's for the page."""
+
+    @contextlib.asynccontextmanager
+    async def show(names: list[str], edges: list[dict[str, str]], **options: object):
+        page = await browser.new_page(**options)
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        await page.goto(address)
+        await page.evaluate(SHOW, [names, edges])
+        yield page
+        await page.close()
+        assert faults == []
+
+    return show
 
 
 async def job(page: Page, state: str, name: str, **more: object) -> None:
@@ -76,9 +89,9 @@ async def job(page: Page, state: str, name: str, **more: object) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 700, 1100])
-async def test_who_asks_stands_above_those_who_are_asked(chromium: str, width: int) -> None:
+async def test_who_asks_stands_above_those_who_are_asked(showing: Showing, width: int) -> None:
     size = {"width": width, "height": 700}
-    async with showing(chromium, TEAM, TIES, viewport=size) as page:
+    async with showing(TEAM, TIES, viewport=size) as page:
         rows = [["greeter", "moderator"], ["advocate", "critic", "analyst"], ["archive"]]
         assert await page.evaluate(ROWS) == rows
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
@@ -87,9 +100,9 @@ async def test_who_asks_stands_above_those_who_are_asked(chromium: str, width: i
 
 
 async def test_a_job_lights_its_line_while_it_runs_and_tells_how_long_it_took(
-    chromium: str,
+    showing: Showing,
 ) -> None:
-    async with showing(chromium, TEAM, TIES) as page:
+    async with showing(TEAM, TIES) as page:
         for name in ("advocate", "critic"):
             await job(page, "started", name)
         assert await page.evaluate(LIT) == ["job moderator advocate", "job moderator critic"]
@@ -107,8 +120,8 @@ async def test_a_job_lights_its_line_while_it_runs_and_tells_how_long_it_took(
         ]
 
 
-async def test_a_handover_lights_its_line_for_a_moment_and_the_new_worker(chromium: str) -> None:
-    async with showing(chromium, TEAM, TIES) as page:
+async def test_a_handover_lights_its_line_for_a_moment_and_the_new_worker(showing: Showing) -> None:
+    async with showing(TEAM, TIES) as page:
         await page.evaluate("window.crew.activate('moderator', 'greeter')")
         assert await page.evaluate(LIT) == ["transfer greeter moderator"]
         lit = page.locator("#workers [aria-current=true]")
@@ -116,8 +129,8 @@ async def test_a_handover_lights_its_line_for_a_moment_and_the_new_worker(chromi
         await expect(page.locator("#edges [data-lit]")).to_have_count(0)
 
 
-async def test_the_graph_is_told_in_words_and_walked_through_by_keyboard(chromium: str) -> None:
-    async with showing(chromium, TEAM, TIES) as page:
+async def test_the_graph_is_told_in_words_and_walked_through_by_keyboard(showing: Showing) -> None:
+    async with showing(TEAM, TIES) as page:
         moderator = page.locator("#workers [data-worker=moderator]")
         await expect(moderator).to_contain_text(
             "Hands over to greeter. Asks advocate, critic, analyst."
@@ -130,19 +143,21 @@ async def test_the_graph_is_told_in_words_and_walked_through_by_keyboard(chromiu
             await expect(about).to_have_text(f"{name}: is good at {name}")
 
 
-async def test_nothing_moves_for_those_who_want_it_still(chromium: str) -> None:
+async def test_nothing_moves_for_those_who_want_it_still(showing: Showing) -> None:
     for motion, moving in (("no-preference", True), ("reduce", False)):
-        async with showing(chromium, TEAM, TIES, reduced_motion=motion) as page:
+        async with showing(TEAM, TIES, reduced_motion=motion) as page:
             await job(page, "started", "critic")
             assert bool(await page.evaluate(RUNNING)) is moving
 
 
-async def test_fifty_workers_are_a_list_in_which_the_active_one_is_in_sight(chromium: str) -> None:
+async def test_fifty_workers_are_a_list_in_which_the_active_one_is_in_sight(
+    showing: Showing,
+) -> None:
     names = [f"worker{i}" for i in range(50)]
     ties = [transfer(one, other) for one in names for other in names if one != other]
     for width in (360, 1100):
         size = {"width": width, "height": 700}
-        async with showing(chromium, names, ties, viewport=size) as page:
+        async with showing(names, ties, viewport=size) as page:
             assert await page.locator("#edges g").count() == 0
             await page.evaluate("window.crew.activate('worker41', 'worker0')")
             await expect(page.locator("[data-worker=worker41]")).to_be_in_viewport()
@@ -151,9 +166,9 @@ async def test_fifty_workers_are_a_list_in_which_the_active_one_is_in_sight(chro
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-async def test_an_answers_latency_is_shown_in_its_parts(chromium: str) -> None:
+async def test_an_answers_latency_is_shown_in_its_parts(showing: Showing) -> None:
     parts = {"turn": 420.4, "stt": 133.0, "llm": 700.2, "tts": 150.0, "other": 0.2}
-    async with showing(chromium, TEAM, TIES) as page:
+    async with showing(TEAM, TIES) as page:
         for turn, took in ((1, 1403.8), (2, 730.0)):
             entry = {"worker": "critic", "text": f"Number {turn}.", "turn": turn}
             told = {**entry, "latency_ms": took, "parts": parts}

@@ -136,7 +136,7 @@ async def test_a_long_answer_that_is_streaming_can_be_cancelled(engine, fake, st
     assert (await engine.ask("Short?", steps)).text == "You asked: Short?"
 
 
-async def test_a_question_cancelled_while_the_session_starts_costs_the_next_one_nothing(
+async def test_questions_at_once_are_answered_in_turn_after_one_cancelled_at_the_start(
     engine, fake, steps
 ):
     async with asking(engine, "Too early", steps) as task:
@@ -144,7 +144,9 @@ async def test_a_question_cancelled_while_the_session_starts_costs_the_next_one_
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert (await engine.ask("Now?", steps)).text == "You asked: Now?"
+    questions = [f"Question {number}?" for number in range(4)]
+    answers = await asyncio.gather(*(engine.ask(question, steps) for question in questions))
+    assert [answer.text for answer in answers] == [f"You asked: {text}" for text in questions]
     assert "Too early" not in fake.everything
 
 
@@ -172,8 +174,20 @@ ABUSES = {
 PASSWD = Path("/etc/passwd").read_text().splitlines()[0]
 
 
-async def test_every_way_out_is_refused_in_one_session(engine, fake, steps, hostile, outside):
-    for name, question in ABUSES.items():
+async def test_every_way_out_or_to_change_something_is_refused_in_one_session(
+    engine, fake, steps, hostile, outside
+):
+    changes = {
+        "a shell": call("Bash", command=f"touch {outside}/SHELL"),
+        "a write": call("Write", file_path=f"{hostile}/new.txt", content="x"),
+        "an edit": call(
+            "Edit", file_path=f"{hostile}/src/app.py", old_string="LIMIT", new_string="X"
+        ),
+        "a page": call("WebFetch", url=fake.url, prompt="x"),
+        "a helper": call("Task", description="x", prompt="x", subagent_type="general-purpose"),
+    }
+    before = (hostile / "src" / "app.py").read_text()
+    for name, question in (ABUSES | changes).items():
         await engine.ask(question, steps)
         [result] = tool_results(fake.asked[-1].body["messages"])
         assert result.get("is_error"), name
@@ -182,11 +196,18 @@ async def test_every_way_out_is_refused_in_one_session(engine, fake, steps, host
     for secret in ("OUTSIDE", "INSIDE-SECRET", "PRIVATE-KEY", "fsmonitor", PASSWD):
         assert secret not in sent
     assert [path.name for path in outside.iterdir()] == ["secret.txt"]
+    assert not (hostile / "new.txt").exists()
+    assert (hostile / "src" / "app.py").read_text() == before
+    tools = {tool["name"] for tool in fake.asked[0].body["tools"]}
+    assert tools >= {"Read", "Glob", "Grep"}
+    assert not {"Bash", "Write", "Edit"} & tools
 
 
-async def test_a_search_through_everything_finds_neither_secrets_nor_what_links_lead_to(
-    engine, fake, steps
+async def test_the_session_knows_no_foreign_key_nor_what_the_project_hides_runs_or_demands(
+    engine, fake, steps, outside, hostile
 ):
+    await engine.ask(call("Read", file_path=f"{hostile}/src/app.py"), steps)
+    await engine.ask("Thank you", steps)
     found = await engine.ask(call("Grep", pattern="tally|PASSWORD", output_mode="content"), steps)
     assert "def tally" in found.text
     listed = await engine.ask(call("Glob", pattern="**/*"), steps)
@@ -194,50 +215,10 @@ async def test_a_search_through_everything_finds_neither_secrets_nor_what_links_
     for secret in ("OUTSIDE", "INSIDE-SECRET", "PRIVATE-KEY", "secret.txt"):
         assert secret not in fake.everything.replace("settings.local", "")
 
-
-async def test_a_shell_a_write_and_a_helper_do_not_exist(engine, fake, steps, hostile, outside):
-    questions = [
-        call("Bash", command=f"touch {outside}/SHELL"),
-        call("Write", file_path=f"{hostile}/new.txt", content="x"),
-        call("Edit", file_path=f"{hostile}/src/app.py", old_string="LIMIT", new_string="X"),
-        call("WebFetch", url=fake.url, prompt="x"),
-        call("Task", description="x", prompt="x", subagent_type="general-purpose"),
-    ]
-    before = (hostile / "src" / "app.py").read_text()
-    for question in questions:
-        await engine.ask(question, steps)
-        [result] = tool_results(fake.asked[-1].body["messages"])
-        assert result["is_error"]
-    assert steps.seen == []
-    assert not (hostile / "new.txt").exists()
-    assert (hostile / "src" / "app.py").read_text() == before
-    assert [path.name for path in outside.iterdir()] == ["secret.txt"]
-    assert {tool["name"] for tool in fake.asked[0].body["tools"]} >= {"Read", "Glob", "Grep"}
-    assert not {"Bash", "Write", "Edit"} & {tool["name"] for tool in fake.asked[0].body["tools"]}
-
-
-@pytest.mark.parametrize("question", ["What is in @{}?", "/init", "/{}", "!cat {}", "#x @{}"])
-async def test_marks_in_a_question_are_words_and_nothing_else(
-    engine, fake, steps, outside, question
-):
-    asked = question.format(outside / "secret.txt")
-    answer = await engine.ask(asked, steps)
-    assert answer.text == f"You asked: {asked}"
-    assert "OUTSIDE" not in fake.everything
-
-
-async def test_nothing_of_the_projects_is_run_or_taken_as_an_instruction(
-    engine, fake, steps, outside, hostile
-):
-    await engine.ask(call("Read", file_path=f"{hostile}/src/app.py"), steps)
-    await engine.ask("Thank you", steps)
     assert [path.name for path in outside.iterdir()] == ["secret.txt"]
     assert "MEMORY" not in fake.everything
     assert not [tool for tool in fake.asked[0].body["tools"] if "theirs" in tool["name"]]
 
-
-async def test_the_session_sees_no_key_but_its_own(engine, fake, steps):
-    await engine.ask("Hello", steps)
     seen = session().environ()
     assert seen["ANTHROPIC_API_KEY"] == fake.key
     for name in FOREIGN:
@@ -245,11 +226,17 @@ async def test_the_session_sees_no_key_but_its_own(engine, fake, steps):
     assert "SECRET" not in json.dumps(seen)
 
 
-async def test_only_the_messages_endpoint_is_ever_asked(engine, fake, steps):
-    await engine.ask("Hello", steps)
-    await engine.ask("Again", steps)
+async def test_marks_in_a_question_are_words_and_nothing_is_asked_beside_it(
+    engine, fake, steps, outside
+):
+    marks = ("What is in @{}?", "/init", "/{}", "!cat {}", "#x @{}")
+    for number, question in enumerate(marks, start=1):
+        asked = question.format(outside / "secret.txt")
+        answer = await engine.ask(asked, steps)
+        assert answer.text == f"You asked: {asked}"
+        assert len(fake.requests) == number  # no title, no probe
+    assert "OUTSIDE" not in fake.everything
     assert {seen.path for seen in fake.requests} == {"/v1/messages"}
-    assert len(fake.requests) == 2  # no title, no probe
     assert all("sonnet" in seen.body["model"] for seen in fake.requests)
 
 
@@ -265,23 +252,24 @@ async def test_a_shell_that_was_allowed_runs_without_the_other_keys(fake, hostil
         assert secret not in fake.everything
 
 
-async def test_a_killed_process_is_told_and_the_next_question_gets_a_new_one(engine, fake, steps):
-    fake.behaviour = Behaviour.STALL
-    async with asking(engine, "Doomed", steps) as task:
-        await fake.until(lambda: bool(fake.asked))
-        session().kill()
-        with pytest.raises(PmwError, match="process ended"):
-            await asyncio.wait_for(task, 5)
-    fake.behaviour = Behaviour.NORMAL
-    assert (await engine.ask("Alive?", steps)).text == "You asked: Alive?"
-
-
-async def test_a_process_that_died_between_two_questions_is_replaced_unseen(engine, fake, steps):
+async def test_a_process_that_died_is_replaced_and_told_of_only_in_the_middle_of_an_answer(
+    engine, fake, steps
+):
     await engine.ask("Hello", steps)
     process = session()
     process.kill()
     process.wait(5)
     assert (await engine.ask("Alive?", steps)).text == "You asked: Alive?"
+
+    fake.behaviour = Behaviour.STALL
+    before = len(fake.asked)
+    async with asking(engine, "Doomed", steps) as task:
+        await fake.until(lambda: len(fake.asked) > before)
+        session().kill()
+        with pytest.raises(PmwError, match="process ended"):
+            await asyncio.wait_for(task, 5)
+    fake.behaviour = Behaviour.NORMAL
+    assert (await engine.ask("Again?", steps)).text == "You asked: Again?"
 
 
 async def test_a_frozen_process_is_given_up_within_two_seconds_of_a_cancel(fake, hostile, steps):
@@ -352,14 +340,6 @@ async def test_an_answer_that_takes_too_long_is_stopped(fake, hostile, steps):
             await engine.ask("Slow", steps)
         fake.behaviour = Behaviour.NORMAL
         assert (await engine.ask("Fast?", steps)).text == "You asked: Fast?"
-
-
-async def test_questions_at_once_are_answered_one_after_another_each_with_its_own(
-    engine, fake, steps
-):
-    questions = [f"Question {number}?" for number in range(4)]
-    answers = await asyncio.gather(*(engine.ask(question, steps) for question in questions))
-    assert [answer.text for answer in answers] == [f"You asked: {text}" for text in questions]
 
 
 async def test_without_a_key_nothing_starts(hostile, monkeypatch):
