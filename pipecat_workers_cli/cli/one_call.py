@@ -42,6 +42,7 @@ def hold(
     Raises:
         PmwError: An answer took too long, or a recording is not whole.
     """
+    failure: PmwError | None = None
     with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record) as recorder:
         # A thread, since what must be left behind may hold the loop.
         patience = threading.Timer(PATIENCE, _abandon)
@@ -49,11 +50,17 @@ def hold(
         patience.daemon = True
         try:
             asyncio.run(begin(patience.start))
+        except PmwError as error:
+            failure = error
         finally:
             patience.cancel()
-    for path, kept in ((options.record, recorder), (options.audio, audio)):
-        if kept is not None and kept.failure is not None:
-            raise PmwError(f"{path}: {kept.failure}", mend="make room, or record elsewhere")
+    kept = ((options.record, recorder), (options.audio, audio))
+    lost = [f"{path}: {kept.failure}" for path, kept in kept if kept and kept.failure]
+    if failure is not None:
+        failure.what = "; ".join((failure.what, *lost))
+        raise failure
+    if lost:
+        raise PmwError("; ".join(lost), mend="make room, or record elsewhere")
 
 
 def _abandon() -> None:

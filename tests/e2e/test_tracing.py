@@ -15,7 +15,7 @@ from tests.fakes.collector import Collector, SpanSeen, collecting
 from tests.installing import CHECKOUT
 
 RECIPE = Path(__file__).parents[1] / "tracing" / "desk.toml"
-CALLS = 10
+CALLS = 20
 SECRET = "s3cr3t-k3y-0f-mine"
 
 
@@ -120,7 +120,7 @@ def test_a_call_in_three_processes_is_one_trace(traced: Fleet, collector: Collec
     assert {headers["x-team"] for headers in collector.headers} == {SECRET}
 
 
-def test_ten_calls_at_once_are_ten_traces(traced: Fleet, collector: Collector) -> None:
+def test_twenty_calls_at_once_are_twenty_traces(traced: Fleet, collector: Collector) -> None:
     """With all words in them, at the wish of whoever started it, none is in another's."""
     traced.env["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "true"
     hosting(traced, ("ann", "bob", "expert"))
