@@ -6,15 +6,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import psutil
 import pytest
 
-from pipecat_workers_cli.cli.app import main
-from tests.program import PMW
+from tests.program import PMW, run_here
 
 CHECKOUT = Path(__file__).parents[2]
 HANDOFF = (CHECKOUT / "recipes" / "handoff.toml").read_text(encoding="utf-8")
@@ -162,21 +161,6 @@ def test_for_a_program_there_is_an_object_a_scenario_of_what_was_chosen_and_is_l
     assert after["seconds"] == 0
 
 
-@pytest.fixture
-def evaluate_here(mine: Path, monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Run `pmw eval` in this process, for what no session is started for."""
-    kept = signal.getsignal(signal.SIGTERM)
-    monkeypatch.chdir(mine)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(["eval", *words])
-        return int(left.value.code or 0), *capsys.readouterr()
-
-    yield run
-    signal.signal(signal.SIGTERM, kept)
-
-
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -186,11 +170,13 @@ def evaluate_here(mine: Path, monkeypatch, capsys) -> Iterator[Callable[..., tup
     ],
 )
 def test_what_is_wrong_or_missing_is_said_in_two_lines(
-    words, code, told, mine: Path, evaluate_here
+    words, code, told, mine: Path, monkeypatch, capsys
 ) -> None:
     typo = "name: t\nscenarios:\n  - {name: a, turns: [{user: Hello, expct: []}]}\n"
     (mine / "typo.yaml").write_text(typo, encoding="utf-8")
-    exit_code, out, err = evaluate_here(*words, "-q")
+    monkeypatch.chdir(mine)
+    exit_code = run_here("eval", *words, "-q")
+    out, err = capsys.readouterr()
     assert (exit_code, out) == (code, ""), err
     error, _ = err.splitlines()
     assert error.startswith("error: ")

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from pipecat_workers_cli.cli.app import main
 from tests.buses.servers import SERVERS
 from tests.buses.servers import Server as Engine
-from tests.program import PMW
+from tests.program import PMW, run_here
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,10 +183,9 @@ def pmw_here(
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(words)
+        code = run_here(*words)
         said = capfd.readouterr()
-        return subprocess.CompletedProcess(words, int(left.value.code or 0), said.out, said.err)
+        return subprocess.CompletedProcess(words, code, said.out, said.err)
 
     return run
 
