@@ -410,6 +410,6 @@ def test_what_stdout_has_no_sign_for_is_told_by_its_number(
 
 
 def test_no_colour_and_no_terminal_mean_no_escape_codes() -> None:
-    for words in (("--help",), ("recipe", "list"), ("doctor",)):
+    for words in (("--help",), ("recipe", "list"), ("doctor", "eval")):
         answer = run_process(*words, NO_COLOR="1")
         assert "\x1b" not in answer.stdout + answer.stderr

@@ -6,13 +6,14 @@ import socket
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipecat_workers_cli.checks import State
 from pipecat_workers_cli.session.health import Extra, check_extra
-from tests.program import PMW
+from tests.program import PMW, run_here
 
 CLOUD_KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY")
 SECRET = "sk-not-to-be-seen-0123456789"
@@ -25,19 +26,26 @@ def environment(**variables: str) -> dict[str, str]:
     return plain | {"COLUMNS": "80"} | variables
 
 
-def doctor(
-    folder: Path, *words: str, speech: tuple[str, ...] = ("--no-speech",), **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run it; without the loop through the offline speech, which takes seconds."""
-    return subprocess.run(
-        [*PMW, "doctor", *speech, *words],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        cwd=folder,
-        env=environment(**variables),
-        check=False,
-    )
+Doctor = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def doctor(monkeypatch, capfd) -> Doctor:
+    """Run it in this process; without the loop through the offline speech, which takes seconds."""
+
+    def run(
+        folder: Path, *words: str, speech: tuple[str, ...] = ("--no-speech",), **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            for name in os.environ.keys() - environment().keys():
+                patch.delenv(name)
+            for name, value in environment(**variables).items():
+                patch.setenv(name, value)
+            code = run_here("doctor", *speech, *words)
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
+
+    return run
 
 
 def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
@@ -48,7 +56,9 @@ def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]
     return {row["name"]: row for row in rows}
 
 
-def test_without_keys_it_says_what_is_played_offline_and_is_content(tmp_path, free_port):
+def test_without_keys_it_says_what_is_played_offline_and_is_content(
+    doctor: Doctor, tmp_path, free_port
+):
     done = doctor(tmp_path, "-o", "json", "--port", str(free_port))
     found = findings(done)
     assert (done.returncode, done.stderr) == (0, "")
@@ -60,7 +70,7 @@ def test_without_keys_it_says_what_is_played_offline_and_is_content(tmp_path, fr
     assert found["ANTHROPIC_API_KEY"]["state"] == "ok"
 
 
-def test_keys_are_reported_and_never_shown(tmp_path, free_port):
+def test_keys_are_reported_and_never_shown(doctor: Doctor, tmp_path, free_port):
     (tmp_path / ".env").write_text(f"OPENAI_API_KEY={SECRET}\nCARTESIA_API_KEY=\n")
     for words in (["-o", "json"], []):
         done = doctor(tmp_path, *words, "--port", str(free_port), DEEPGRAM_API_KEY=SECRET)
@@ -72,7 +82,7 @@ def test_keys_are_reported_and_never_shown(tmp_path, free_port):
     assert found["llm by openai"]["state"] == "ok"
 
 
-def test_what_was_asked_for_and_lacks_its_key_is_wrong(tmp_path, free_port):
+def test_what_was_asked_for_and_lacks_its_key_is_wrong(doctor: Doctor, tmp_path, free_port):
     done = doctor(tmp_path, "--services", "cloud", "-o", "json", "--port", str(free_port))
     found = findings(done)
     assert done.returncode == 1
@@ -86,14 +96,14 @@ def test_what_was_asked_for_and_lacks_its_key_is_wrong(tmp_path, free_port):
     assert findings(done)["llm by anthropic"]["state"] == "wrong"
 
 
-def test_a_key_that_nothing_waits_for_is_no_warning(tmp_path, free_port):
+def test_a_key_that_nothing_waits_for_is_no_warning(doctor: Doctor, tmp_path, free_port):
     words = ("--llm", "anthropic", "-o", "json", "--port", str(free_port))
     done = doctor(tmp_path, *words, ANTHROPIC_API_KEY=SECRET)
     assert done.returncode == 0
     assert findings(done)["OPENAI_API_KEY"]["state"] == "ok"
 
 
-def test_a_port_that_is_taken_is_wrong(tmp_path):
+def test_a_port_that_is_taken_is_wrong(doctor: Doctor, tmp_path):
     with socket.create_server(("localhost", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = doctor(tmp_path, "handoff", "-o", "json", "--port", port)
@@ -103,7 +113,7 @@ def test_a_port_that_is_taken_is_wrong(tmp_path):
     assert f"--port {int(port) + 1}" in found["mend"]
 
 
-def test_a_bind_beyond_loopback_is_told_what_it_will_want(tmp_path, free_port):
+def test_a_bind_beyond_loopback_is_told_what_it_will_want(doctor: Doctor, tmp_path, free_port):
     done = doctor(tmp_path, "--host", "0.0.0.0", "--port", str(free_port), "-o", "json")
     found = findings(done)[f"port {free_port}"]
     assert found["state"] == "warning"
@@ -112,23 +122,25 @@ def test_a_bind_beyond_loopback_is_told_what_it_will_want(tmp_path, free_port):
     assert findings(done)[f"port {free_port}"]["state"] == "wrong"
 
 
-def test_a_named_command_gets_its_own_needs_only(tmp_path, free_port):
+def test_a_named_command_gets_its_own_needs_only(doctor: Doctor, tmp_path, free_port):
     found = findings(doctor(tmp_path, "handoff", "-o", "json", "--port", str(free_port)))
     assert {"llm by scripted", f"port {free_port}"} <= found.keys()
     assert not {"extra daily", "DAILY_API_KEY", "ANTHROPIC_API_KEY"} & found.keys()
 
 
-def test_an_unknown_command_gets_its_near_miss(tmp_path):
+def test_an_unknown_command_gets_its_near_miss(doctor: Doctor, tmp_path):
     done = doctor(tmp_path, "handof")
     assert (done.returncode, done.stdout) == (2, "")
     assert "did you mean 'handoff'?" in done.stderr
 
 
-def test_an_unknown_provider_is_a_typing_error(tmp_path):
+def test_an_unknown_provider_is_a_typing_error(doctor: Doctor, tmp_path):
     assert doctor(tmp_path, "--llm", "opnai").returncode == 2
 
 
-def test_off_a_terminal_each_finding_is_a_line_and_each_mend_another(tmp_path, free_port):
+def test_off_a_terminal_each_finding_is_a_line_and_each_mend_another(
+    doctor: Doctor, tmp_path, free_port
+):
     done = doctor(tmp_path, "--port", str(free_port))
     lines = done.stdout.splitlines()
     assert re.match(r"ok +python +3\.", lines[0])
@@ -214,7 +226,7 @@ def test_every_variable_that_is_read_is_in_the_example():
     assert {f"{name}=" for name in read} <= set(lines)
 
 
-def test_every_extra_is_looked_at(tmp_path, free_port):
+def test_every_extra_is_looked_at(doctor: Doctor, tmp_path, free_port):
     found = findings(doctor(tmp_path, "-o", "json", "--port", str(free_port)))
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for extra in extras["optional-dependencies"]:
@@ -227,16 +239,25 @@ def test_an_extra_that_lies_in_a_package_which_is_not_there_is_missing():
 
 
 @pytest.mark.speech
-def test_the_offline_speech_says_a_sentence_and_hears_it_back(tmp_path, free_port):
-    done = doctor(tmp_path, "handoff", "-o", "json", "--port", str(free_port), speech=())
+def test_the_offline_speech_says_a_sentence_and_hears_it_back(doctor: Doctor, tmp_path, free_port):
+    done = subprocess.run(
+        [*PMW, "doctor", "handoff", "-o", "json", "--port", str(free_port)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        cwd=tmp_path,
+        env=environment(),
+        check=False,
+    )
     found = findings(done)["offline speech"]
     assert (done.returncode, found["state"]) == (0, "ok")
     assert re.search("quick|brown|lazy", found["found"]), "the words that were heard"
     console = doctor(tmp_path, "handoff", "-t", "console", "-o", "json", speech=())
+    assert console.returncode == 0
     assert not {"offline speech", "browser"} & findings(console).keys()
 
 
-def test_what_is_missing_is_listed_ready_to_paste(tmp_path, free_port):
+def test_what_is_missing_is_listed_ready_to_paste(doctor: Doctor, tmp_path, free_port):
     words = ("handoff", "--services", "cloud", "--port", str(free_port))
     done = doctor(tmp_path, *words, OPENAI_API_KEY=SECRET)
     lines = done.stdout.splitlines()
@@ -246,7 +267,9 @@ def test_what_is_missing_is_listed_ready_to_paste(tmp_path, free_port):
     assert (mended.returncode, "export" in mended.stdout) == (0, False)
 
 
-def test_a_key_of_another_provider_is_noticed_unless_the_server_is_another_too(tmp_path):
+def test_a_key_of_another_provider_is_noticed_unless_the_server_is_another_too(
+    doctor: Doctor, tmp_path
+):
     words = ("eval", "--llm", "openai", "-o", "json")
     key = {"OPENAI_API_KEY": "sk-ant-0123456789"}
     found = findings(doctor(tmp_path, *words, **key))["llm by openai"]
@@ -266,20 +289,22 @@ def test_a_key_of_another_provider_is_noticed_unless_the_server_is_another_too(t
         (("proxy", "--remote-url", "ws://localhost:1/ws"), {"proxy"}, {"llm by scripted"}),
     ],
 )
-def test_each_command_is_asked_for_what_it_needs_and_no_more(tmp_path, words, there, not_there):
+def test_each_command_is_asked_for_what_it_needs_and_no_more(
+    doctor: Doctor, tmp_path, words, there, not_there
+):
     names = findings(doctor(tmp_path, *words, "-o", "json")).keys()
     assert there <= names
     assert not not_there & names
 
 
-def test_a_bus_that_is_not_there_is_wrong_and_its_password_is_not_told(tmp_path):
+def test_a_bus_that_is_not_there_is_wrong_and_its_password_is_not_told(doctor: Doctor, tmp_path):
     done = doctor(tmp_path, "ps", "--redis-url", f"redis://me:{SECRET}@localhost:1", "-o", "json")
     assert done.returncode == 1
     assert findings(done)["redis"]["found"] == "nothing listens at localhost:1"
     assert SECRET not in done.stdout + done.stderr
 
 
-def test_a_recipe_of_ones_own_is_looked_at_with_its_services(tmp_path):
+def test_a_recipe_of_ones_own_is_looked_at_with_its_services(doctor: Doctor, tmp_path):
     recipe = 'name = "mine"\n[[workers]]\nname = "clerk"\nprompt = "Help."\nllm = "anthropic"\n'
     (tmp_path / "mine.toml").write_text(recipe)
     done = doctor(tmp_path, "eval", "mine.toml", "--services", "auto", "-o", "json")

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as Xml
 import psutil
 import pytest
 
-from tests.program import PMW
+from tests.program import PMW, run_here
 
 CHECKOUT = Path(__file__).parents[2]
 HANDOFF = (CHECKOUT / "recipes" / "handoff.toml").read_text(encoding="utf-8")
@@ -128,10 +128,20 @@ def test_what_fails_says_what_was_expected_and_what_came(mine: Path) -> None:
     }
 
 
-def test_for_a_program_there_is_an_object_a_scenario_and_nothing_else(mine: Path) -> None:
-    code, out, _ = evaluate("./mine.toml", "greets", "price", "-o", "json", cwd=mine)
-    assert code == 1
-    greets, price = map(json.loads, out)
+def test_for_a_program_there_is_an_object_a_scenario_of_what_was_chosen_and_is_late(
+    mine: Path,
+) -> None:
+    never = NEVER[NEVER.index("  - name: waits") :]
+    scenarios = (SCENARIOS + never).replace("Welcome", "Moin")
+    (mine / "evals" / "mine.yaml").write_text(scenarios, encoding="utf-8")
+    (mine / "names.env").write_text("GREETING=Moin", encoding="utf-8")
+    script = '[{ on = "opening", say = "${GREETING}" }, { say = "It is $49." }]'
+    chosen = ("greets", "price", "waits", "after")
+    changed = ("--set", f"workers.greeter.script={script}", "--env-file", "names.env")
+    words = ("./mine.toml", *chosen, *changed, "--timeout", "3", "-o", "json", "-q")
+    code, out, err = evaluate(*words, cwd=mine)
+    assert (code, err) == (1, []), out
+    greets, price, waits, after = map(json.loads, out)
     assert {name: greets[name] for name in ("scenario", "passed", "turns", "failures")} == {
         "scenario": "mine/greets",
         "passed": True,
@@ -143,18 +153,12 @@ def test_for_a_program_there_is_an_object_a_scenario_and_nothing_else(mine: Path
     assert failure["kind"] == "text_mismatch"
     assert failure["user"] == "How much is the paint?"
     assert any("$49" in entry.get("text", "") for entry in failure["came"])
-
-
-def test_set_and_env_file_count_here_too_and_quiet_leaves_results_alone(mine: Path) -> None:
-    scenarios = SCENARIOS.replace("Welcome", "Moin")
-    (mine / "evals" / "mine.yaml").write_text(scenarios, encoding="utf-8")
-    (mine / "names.env").write_text("GREETING=Moin", encoding="utf-8")
-    script = 'workers.greeter.script=[{ on = "opening", say = "${GREETING}" }]'
-    code, out, err = evaluate(
-        "./mine.toml", "greets", "-q", "--set", script, "--env-file", "names.env", cwd=mine
-    )
-    assert (code, err) == (0, []), out
-    assert len(out) == 1
+    for outcome in (waits, after):
+        assert not outcome["passed"]
+        assert [failure["kind"] for failure in outcome["failures"]] == ["timeout"]
+    assert any(entry["event"] == "user" for entry in waits["failures"][0]["came"])
+    assert 1 < waits["seconds"] < 4
+    assert after["seconds"] == 0
 
 
 @pytest.mark.parametrize(
@@ -163,36 +167,37 @@ def test_set_and_env_file_count_here_too_and_quiet_leaves_results_alone(mine: Pa
         (("./mine.toml", "./typo.yaml"), 2, "typo.yaml:3: expct: unknown key"),
         (("./mine.toml", "--junit", "nowhere/report.xml"), 2, "nowhere/report.xml"),
         (("./mine.toml", "--llm", "openai"), 1, "OPENAI_API_KEY"),
-        (("./mine.toml", "./factory.yaml"), 1, "can't be built"),
-        (("./mine.toml", "--bus", "redis://127.0.0.1:1"), 1, "nothing listens at 127.0.0.1:1"),
     ],
 )
-def test_what_is_wrong_or_missing_is_said_in_two_lines(words, code, told, mine: Path) -> None:
-    files = {
-        "typo": "name: t\nscenarios:\n  - {name: a, turns: [{user: Hello, expct: []}]}\n",
-        "factory": "name: f\nuser: {modality: audio, speech: {factory: no.such.thing}}\n"
-        "scenarios: [{name: a, turns: [{user: Hello}]}]\n",
-    }
-    for name, text in files.items():
-        (mine / f"{name}.yaml").write_text(text, encoding="utf-8")
-    exit_code, out, err = evaluate(*words, "-q", cwd=mine)
-    assert exit_code == code, err
-    assert out == []
-    assert len(err) == 2, err
+def test_what_is_wrong_or_missing_is_said_in_two_lines(
+    words, code, told, mine: Path, monkeypatch, capsys
+) -> None:
+    typo = "name: t\nscenarios:\n  - {name: a, turns: [{user: Hello, expct: []}]}\n"
+    (mine / "typo.yaml").write_text(typo, encoding="utf-8")
+    monkeypatch.chdir(mine)
+    exit_code = run_here("eval", *words, "-q")
+    out, err = capsys.readouterr()
+    assert (exit_code, out) == (code, ""), err
+    error, _ = err.splitlines()
+    assert error.startswith("error: ")
+    assert told in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("./factory.yaml",), "can't be built"),
+        (("--bus", "redis://127.0.0.1:1"), "nothing listens at 127.0.0.1:1"),
+    ],
+)
+def test_what_turns_out_as_it_starts_is_said_in_two_lines(words, told, mine: Path) -> None:
+    factory = "name: f\nuser: {modality: audio, speech: {factory: no.such.thing}}\n"
+    factory += "scenarios: [{name: a, turns: [{user: Hello}]}]\n"
+    (mine / "factory.yaml").write_text(factory, encoding="utf-8")
+    code, out, err = evaluate("./mine.toml", *words, "-q", cwd=mine)
+    assert (code, out, len(err)) == (1, [], 2), err
     assert err[0].startswith("error: ")
     assert told in " ".join(err)
-
-
-def test_what_is_not_done_in_time_has_failed(mine: Path) -> None:
-    code, out, _ = evaluate("handoff", "./never.yaml", "--timeout", "2", "--json", cwd=mine)
-    assert code == 1
-    waits, after = map(json.loads, out)
-    for outcome in (waits, after):
-        assert not outcome["passed"]
-        assert [failure["kind"] for failure in outcome["failures"]] == ["timeout"]
-    assert any(entry["event"] == "user" for entry in waits["failures"][0]["came"])
-    assert 1 < waits["seconds"] < 3
-    assert after["seconds"] == 0
 
 
 def serving_port(process: subprocess.Popen[str]) -> int | None:
@@ -216,7 +221,11 @@ def wait_until(seen: Callable[[], object], *, timeout: float = 20) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", [serving_port, in_a_call], ids=["as it serves", "as the client calls"]
+    "moment",
+    [
+        pytest.param(serving_port, id="as it serves", marks=pytest.mark.long),
+        pytest.param(in_a_call, id="as the client calls"),
+    ],
 )
 def test_an_interrupt_ends_all_of_it_whenever_it_comes(moment, mine: Path) -> None:
     process = start("handoff", "./never.yaml", cwd=mine)
@@ -252,7 +261,7 @@ def test_being_stopped_from_outside_is_no_success(mine: Path) -> None:
 
 
 def test_a_reader_who_has_seen_enough_ends_it_quietly(mine: Path) -> None:
-    process = start("./mine.toml", "-q", cwd=mine)
+    process = start("./mine.toml", "greets", "-q", cwd=mine)
     try:
         assert process.stdout is not None
         process.stdout.close()

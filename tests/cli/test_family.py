@@ -60,12 +60,6 @@ def test_errors_name_the_program_that_was_typed_and_keep_their_exit_code() -> No
     )
 
 
-def test_what_follows_two_dashes_comes_through() -> None:
-    answer = pipecat("workers", "ps", "--", "--proxy")
-    assert answer.returncode == 2
-    assert answer.stderr.startswith("error: pmw ps takes nothing after '--', such as '--proxy'")
-
-
 def test_pipecats_program_knows_it_by_an_import_of_next_to_nothing() -> None:
     program = (
         "import sys, time, typer\n"
@@ -93,19 +87,26 @@ host(prog_name="host")
 """
 
 
-def test_a_program_that_mounts_it_has_its_help_and_completes_its_commands() -> None:
-    def host(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", HOST, *words],
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+def host(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", HOST, *words],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
+
+def test_a_program_that_mounts_it_has_its_help_and_completes_its_commands() -> None:
     answer = host("workers", "handoff", "--help")
     assert answer.returncode == 0
     assert "Usage: host workers handoff [OPTIONS]" in answer.stdout
     line = {"COMP_WORDS": "host workers ha", "COMP_CWORD": "2", "_HOST_COMPLETE": "complete_bash"}
     assert host(**line).stdout.split() == ["handoff"]
+
+
+def test_what_follows_two_dashes_comes_through() -> None:
+    answer = host("workers", "ps", "--", "--proxy")
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: pmw ps takes nothing after '--', such as '--proxy'")

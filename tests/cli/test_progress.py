@@ -1,13 +1,12 @@
 """What is shown while somebody waits, on a real terminal."""
 
 import os
-import subprocess
 import sys
 
 import pytest
 
 from pipecat_workers_cli.cli.progress import ERASE_LINE
-from tests.program import PMW
+from tests.program import PMW, run_here
 from tests.terminal import Terminal
 
 PROGRAM = """
@@ -45,15 +44,10 @@ def test_with_quiet_nothing_is_drawn():
 
 
 @pytest.mark.parametrize("words", [("recipe", "check", "code"), ("doctor", "eval")])
-def test_off_a_terminal_nothing_is_drawn(words, tmp_path):
-    done = subprocess.run(
-        [*PMW, *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=tmp_path,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+def test_off_a_terminal_nothing_is_drawn(words, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert run_here(*words) == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_a_command_that_takes_long_says_so_on_a_terminal(tmp_path):

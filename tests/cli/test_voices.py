@@ -9,7 +9,7 @@ import pytest
 from pipecat_workers_cli.services.voice_lists import KEY
 from tests.fakes.cartesia import FakeCartesia, some_voice
 from tests.fakes.provider import Behaviour
-from tests.program import PMW
+from tests.program import PMW, run_here
 
 DEADLINE = 60
 
@@ -25,8 +25,26 @@ async def fake():
 
 
 @pytest.fixture
-def voices(fake, tmp_path, monkeypatch):
-    """Runs the command; gives its exit code, stdout and stderr, which never hold the key."""
+def voices(fake, tmp_path, monkeypatch, capfd):
+    """Runs the command here; gives its exit code, stdout and stderr, which never hold the key."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in fake.environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def run(*words):
+        capfd.readouterr()
+        async with asyncio.timeout(DEADLINE):
+            code = await asyncio.to_thread(run_here, "voices", *words)
+        out, err = capfd.readouterr()
+        assert fake.key not in out + err
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def voices_process(fake, tmp_path, monkeypatch):
+    """Runs the command as a process of its own; gives the same."""
     for name, value in fake.environment.items():
         monkeypatch.setenv(name, value)
 
@@ -76,9 +94,11 @@ async def test_they_are_chosen_by_language_gender_and_words(fake, voices):
     assert (code, out, err) == (0, "", "no such voice was found\n")
 
 
-async def test_a_sample_is_spoken_into_a_file(fake, voices, tmp_path):
+async def test_a_sample_is_spoken_into_a_file(fake, voices_process, tmp_path):
     one = fake.voices[6]["id"]
-    code, out, err = await voices(f"cartesia:{one}", "--save", "seven.wav", "--text", "Good day.")
+    code, out, err = await voices_process(
+        f"cartesia:{one}", "--save", "seven.wav", "--text", "Good day."
+    )
     assert (code, err) == (0, "")
     assert out == f"seven.wav: 0.5 s by cartesia:{one}\n"  # 9 characters of 0.05 s
     with wave.open(str(tmp_path / "seven.wav")) as file:
@@ -129,8 +149,8 @@ async def test_a_cartesia_that_fails_does_not_hide_pipers(fake, voices):
 
 
 @pytest.mark.speech
-async def test_piper_speaks_a_sample_without_a_network(voices, tmp_path):
-    code, _, err = await voices("piper:joe-low", "--save", "low.wav", "--text", "Good day.")
+async def test_piper_speaks_a_sample_without_a_network(voices_process, tmp_path):
+    code, _, err = await voices_process("piper:joe-low", "--save", "low.wav", "--text", "Good day.")
     assert (code, err) == (0, "")
     with wave.open(str(tmp_path / "low.wav")) as file:
         assert 0.3 < file.getnframes() / file.getframerate() < 3

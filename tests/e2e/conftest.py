@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.buses.servers import SERVERS
 from tests.buses.servers import Server as Engine
-from tests.program import PMW
+from tests.program import PMW, run_here
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,6 +157,37 @@ def pmw(pmw_env, tmp_path) -> Iterator[Callable[..., Process]]:
     for process in running:
         process.popen.kill()
         process.popen.wait(5)
+
+
+@pytest.fixture
+def pmw_run(pmw_env, tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `pmw` to its end."""
+
+    def run(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PMW, *words], env=pmw_env, cwd=tmp_path, capture_output=True, text=True,
+            timeout=timeout, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def pmw_here(
+    pmw_env, tmp_path, monkeypatch, capfd
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `pmw` to its end in this process, for what is done sooner than a Python starts."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in pmw_env.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        code = run_here(*words)
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(words, code, said.out, said.err)
+
+    return run
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ async def test_a_call_streams_hands_over_by_a_torn_tool_call_and_says_goodbye(ta
     ("behaviour", "told"),
     [
         (Behaviour.WRONG_KEY, ("401", "Incorrect API key")),
-        (Behaviour.LIMIT, ("429", "Rate limit reached")),
+        pytest.param(Behaviour.LIMIT, ("429", "Rate limit reached"), marks=pytest.mark.long),
         pytest.param(Behaviour.CUT, ("onnection",), marks=pytest.mark.long),
         pytest.param(Behaviour.ERROR, ("server had an error",), marks=pytest.mark.long),
     ],
@@ -108,7 +108,7 @@ async def test_a_quota_that_is_used_up_is_said_too(talk, openai):
     refused(await talk(*CLOUD, "--say", "What do you sell?"), "429", "quota")
 
 
-@pytest.mark.parametrize("chunks", [0, 2])
+@pytest.mark.parametrize("chunks", [pytest.param(0, marks=pytest.mark.long), 2])
 async def test_a_stall_is_given_up_after_the_timeout(chunks, talk, openai, tmp_path):
     openai.behaviour, openai.stall_after = Behaviour.STALL, chunks
     (tmp_path / "hasty.toml").write_text(
@@ -136,10 +136,10 @@ async def test_a_failure_in_mid_call_ends_it_though_earlier_turns_were_answered(
     assert "user: And the paint?" not in call.out
 
 
-@pytest.mark.speech
-async def test_each_role_goes_by_its_key_and_the_banner_says_why(serve, openai):
-    server = await asyncio.to_thread(serve, "handoff", env=openai.environment)
-    [providers] = [line for line in server.err if "stt:" in line]
+async def test_each_role_goes_by_its_key_and_the_banner_says_why(pmw, openai, free_port):
+    served = pmw("handoff", "--port", str(free_port), env=openai.environment)
+    await asyncio.to_thread(served.wait_for_line, "stt:")
+    [providers] = [line for line in served.err if "stt:" in line]
     assert providers.split(" · ") == [
         "stt: moonshine (no DEEPGRAM_API_KEY)",
         "llm: openai (OPENAI_API_KEY is set)",

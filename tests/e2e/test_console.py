@@ -26,6 +26,7 @@ def test_one_command_prints_the_conversation_and_ends(pmw_env, tmp_path):
     )
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
+    assert not list(Path(pmw_env["XDG_RUNTIME_DIR"]).glob("pmw/*")), "it leaves no session"
     assert lines[0].startswith("greeter: ")
     assert lines[1] == "user: How much are the rocket boots?"
     assert lines[2].startswith("* tool transfer_to_agent(")
@@ -37,9 +38,10 @@ def test_one_command_prints_the_conversation_and_ends(pmw_env, tmp_path):
     assert not done.stderr
 
 
-def test_json_lines_are_for_programs(pmw_env, tmp_path):
+def test_json_lines_are_for_programs_and_turns_may_stand_in_a_file(pmw_env, tmp_path):
+    (tmp_path / "turns.txt").write_text("paint?\n\nbye\n")
     done = talk(
-        "run", "handoff", *OFFLINE, "-o", "json", "--say", "paint?", "--say", "bye",
+        "run", "handoff", *OFFLINE, "-o", "json", "--say-file", "turns.txt",
         env=pmw_env, cwd=tmp_path,
     )  # fmt: skip
     entries = [json.loads(line) for line in done.stdout.splitlines()]
@@ -58,7 +60,11 @@ def test_json_lines_are_for_programs(pmw_env, tmp_path):
     ("engine", "told"),
     [
         ("claude", "claude (as told), MAY RUN SHELL COMMANDS (--allow-bash)"),
-        ("search", "search (as told), has no shell all the same (--allow-bash)"),
+        pytest.param(
+            "search",
+            "search (as told), has no shell all the same (--allow-bash)",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_what_a_script_grants_is_told_though_it_has_no_banner(engine, told, pmw_env, tmp_path):
@@ -69,22 +75,23 @@ def test_what_a_script_grants_is_told_though_it_has_no_banner(engine, told, pmw_
     assert done.stderr.rstrip().endswith(f"coder: {told}")
 
 
-@pytest.mark.parametrize("source", ["file", "stdin", "pipe"])
-def test_turns_come_from_a_file_or_a_pipe(source, pmw_env, tmp_path):
-    turns = "How much is the paint?\n\nthank you\n"
-    (tmp_path / "turns.txt").write_text(turns)
-    words = {
-        "file": ("--say-file", "turns.txt"),
-        "stdin": ("--say-file", "-"),
-        "pipe": ("-t", "console"),
-    }[source]
+@pytest.mark.parametrize("words", [("--say-file", "-"), ("-t", "console")])
+def test_turns_come_from_a_pipe_and_move_no_cursor(words, pmw_env, tmp_path):
+    turns = "How much is the paint?\n\nthank \x1b[31myou\a\n"
     done = talk("handoff", *OFFLINE, *words, env=pmw_env, cwd=tmp_path, stdin=turns)
     users = [line for line in done.stdout.splitlines() if line.startswith("user: ")]
-    assert users == ["user: How much is the paint?", "user: thank you"]
+    assert [user.rstrip() for user in users] == [
+        "user: How much is the paint?",
+        "user: thank  [31myou",
+    ]
+    assert not {"\x1b", "\a"} & set(done.stdout)
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 0, marks=pytest.mark.long)],
+)
 def test_a_signal_ends_a_call_at_the_console(number, code, pmw, tmp_path):
     (tmp_path / "slow.toml").write_text(
         'name = "slow"\n[main]\nopening = { message = "go" }\n'
@@ -99,7 +106,7 @@ def test_a_signal_ends_a_call_at_the_console(number, code, pmw, tmp_path):
     assert not any("Traceback" in line for line in call.err)
 
 
-def test_a_recipe_of_ones_own_runs_without_a_script(pmw_env, tmp_path):
+def test_a_recipe_of_ones_own_runs_without_a_script_and_within_its_limit(pmw_env, tmp_path):
     (tmp_path / "mine.toml").write_text(
         'name = "mine"\n[main]\nopening = { message = "Welcome them." }\n'
         '[[workers]]\nname = "ann"\nsummary = "knows the weather"\ntransfers = ["bob"]\n'
@@ -107,9 +114,10 @@ def test_a_recipe_of_ones_own_runs_without_a_script(pmw_env, tmp_path):
     )
     done = talk(
         "run", "./mine.toml", *OFFLINE, "--say", "may I speak to bob?", "--say", "bye",
+        "--max-turn-ms", "3000",
         env=pmw_env, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert "* transfer ann -> bob" in done.stdout.splitlines()
 
 
@@ -143,7 +151,7 @@ def test_a_line_too_long_for_a_turn_is_the_users_mistake(pmw_env, tmp_path):
     assert done.stderr == "error: a turn has more than 16384 bytes\n  try: break it into lines\n"
 
 
-@pytest.mark.parametrize("closing", ["<&-", "</dev/null"])
+@pytest.mark.parametrize("closing", ["<&-", pytest.param("</dev/null", marks=pytest.mark.long)])
 def test_a_closed_stdin_is_the_end_of_input(closing, pmw_env, tmp_path):
     done = subprocess.run(
         ["bash", "-c", f'"$@" {closing}', "-", *PMW, "handoff", *OFFLINE, "-t", "console"],
@@ -151,12 +159,6 @@ def test_a_closed_stdin_is_the_end_of_input(closing, pmw_env, tmp_path):
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "* end the caller hung up"
-
-
-def test_what_is_said_moves_no_cursor(pmw_env, tmp_path):
-    done = talk("handoff", *OFFLINE, "--say", "\x1b[31mred\a", env=pmw_env, cwd=tmp_path)
-    assert not {"\x1b", "\a"} & set(done.stdout)
-    assert "user:  [31mred" in done.stdout
 
 
 def test_an_answer_over_the_limit_fails_the_command_once_the_call_is_over(pmw_env, tmp_path):
@@ -171,5 +173,3 @@ def test_an_answer_over_the_limit_fails_the_command_once_the_call_is_over(pmw_en
     what, mend = late.stderr.splitlines()
     assert re.fullmatch(r"error: answer 1, snail's, took 4\d\d ms, 4\d\d ms of it llm", what)
     assert "--max-turn-ms 300" in mend
-    fine = talk(*words, "--max-turn-ms", "3000", env=pmw_env, cwd=tmp_path)
-    assert (fine.returncode, fine.stderr) == (0, "")

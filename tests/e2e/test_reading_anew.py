@@ -1,6 +1,7 @@
 """A recipe is edited while a session serves it: the next call runs it, calls in flight don't."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,27 +10,53 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection
 
-from tests.e2e.conftest import connected
+from tests.e2e.conftest import Server, connected, own_folders
 from tests.e2e.test_serving import eval_hello, say
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 HANDOFF = (ROOT / "recipes" / "handoff.toml").read_text(encoding="utf-8")
 GREETING = "Welcome to Acme Corporation!"
 
-pytestmark = pytest.mark.speech
+pytestmark = [
+    pytest.mark.speech,
+    pytest.mark.xdist_group("reading anew"),  # in one process, for the server is shared
+]
+
+
+class Shop(Server):
+    """A server of a recipe of the user's, which lies in the folder that `pmw` is started in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.recipe = folder / "mine.toml"
+        self.recipe.write_text(HANDOFF, encoding="utf-8")
+        words = ["run", "./mine.toml", "--services", "offline", "--max-calls", "9"]
+        env = {**os.environ, **own_folders(str(folder))}
+        super().__init__(words, port=free_port(), env=env, cwd=folder)
+        self.banner = next(line for line in self.err if line.startswith("handoff "))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Iterator[Shop]:
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    yield shop
+    shop.popen.kill()
+    shop.popen.wait(5)
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    """A recipe of the user's, in the folder that `pmw` is started in."""
-    path = tmp_path / "mine.toml"
-    path.write_text(HANDOFF, encoding="utf-8")
-    return path
+def recipe(shop: Shop) -> Path:
+    """The shipped recipe once more, whatever a test before has made of it."""
+    shop.recipe.write_text(HANDOFF, encoding="utf-8")
+    return shop.recipe
 
 
 @pytest.fixture
-def server(serve, recipe):
-    return serve("run", "./mine.toml", "--services", "offline", "--max-calls", "9")
+def server(shop: Shop, recipe) -> Shop:
+    """The server with that recipe, of which nothing has been read yet."""
+    greeted(shop, GREETING)
+    shop.err.clear()
+    return shop
 
 
 @contextmanager
@@ -88,10 +115,9 @@ def test_an_edit_is_in_the_next_call_and_a_faulty_one_in_none(server, recipe) ->
 
 
 def test_a_call_in_flight_goes_on_as_it_began_and_each_says_its_version(server, recipe) -> None:
-    banner = next(line for line in server.err if line.startswith("handoff "))
     with called(server) as before:
         version = introduced(before)["hash"]
-        assert version in banner
+        assert version in server.banner
         heard(before, GREETING)
         recipe.write_text(
             HANDOFF.replace(GREETING, "Good morning!").replace("$49", "$51"), encoding="utf-8"
@@ -102,7 +128,7 @@ def test_a_call_in_flight_goes_on_as_it_began_and_each_says_its_version(server, 
                 client.send(say("How much is the paint?"))
                 heard(client, price)
     with called(server) as third:
-        assert introduced(third)["hash"] not in banner
+        assert introduced(third)["hash"] not in server.banner
 
 
 def test_other_workers_than_before_are_in_the_next_call(server, recipe) -> None:
@@ -116,7 +142,9 @@ def test_other_workers_than_before_are_in_the_next_call(server, recipe) -> None:
     greeted(server, "Only me here.")
 
 
-def test_a_session_with_json_tells_a_fault_as_an_error_of_no_call(serve, recipe) -> None:
+def test_a_session_with_json_tells_a_fault_as_an_error_of_no_call(serve, tmp_path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(HANDOFF, encoding="utf-8")
     server = serve("run", "./mine.toml", "--services", "offline", "-o", "json")
     recipe.write_text("name = \n", encoding="utf-8")
     greeted(server, GREETING)
