@@ -26,8 +26,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what is timed by the ear in one process: two calls at once would disturb each other.
 
-    xdist starts with the biggest group, which is this one.
+    xdist starts with the biggest groups. What is slow comes next, so that at the end no process
+    waits for another.
     """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         if item.get_closest_marker("aloud"):
             item.add_marker(pytest.mark.xdist_group("aloud"))
