@@ -26,10 +26,12 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what is timed by the ear in one process: two calls at once would disturb each other.
 
-    xdist starts with the biggest groups. What is slow comes next, so that at the end no process
-    waits for another.
+    xdist starts with the biggest groups. What starts programs of its own comes last: it would
+    disturb them, too. Of that the slow comes first: no process is to wait for another in the end.
     """
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(
+        key=lambda item: (item.path.parent.name == "e2e", item.get_closest_marker("slow") is None)
+    )
     for item in items:
         if item.get_closest_marker("aloud"):
             item.add_marker(pytest.mark.xdist_group("aloud"))
