@@ -28,6 +28,7 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import psutil
 from playwright.async_api import Browser
@@ -78,7 +79,7 @@ class Session:
         self.server = Server(words, port=port, env=env, cwd=folder)
         self.process = psutil.Process(self.server.popen.pid)
 
-    def moments(self) -> list[dict[str, float]]:
+    def moments(self) -> list[dict[str, Any]]:
         """Return what was written since the last time."""
         lines = self._moments.read_text(encoding="utf-8").splitlines()
         new, self._read = lines[self._read :], len(lines)
@@ -100,7 +101,7 @@ def wait_in(recording: Recording) -> float:
     return (answer - ended) / RATE
 
 
-def parts_of(waited: float, moments: list[dict[str, float]]) -> dict[str, float] | None:
+def parts_of(waited: float, moments: list[dict[str, Any]]) -> dict[str, float] | None:
     """Divide a turn's wait; None if the moments are not those of one plain turn."""
     turns = [moment for moment in moments if moment["what"] == "turn"]
     llms = [moment for moment in moments if moment["what"] == "llm"]
@@ -211,7 +212,7 @@ async def measure(turns: int, calls: int) -> bool:
 
 def main() -> None:
     """Measure, print, and check if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--turns", type=int, default=20, help="timed in one call")
     parser.add_argument("--calls", type=int, default=0, help="one after another")
     parser.add_argument("--check", action="store_true", help="exit 1 over a target")

@@ -136,7 +136,7 @@ async def measure(what: str, subscribers: int, *, messages: int, rounds: int) ->
 
 def main() -> None:
     """Measure, print, and check if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help=f"exit 1 below {FLOOR}")
     parser.add_argument("--messages", type=int, default=20_000, help="a round")
     parser.add_argument("--rounds", type=int, default=9)

@@ -238,7 +238,7 @@ def faults(found: Measured) -> list[str]:
 
 def main() -> None:
     """Measure, print, and check if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--check", action="store_true", help="exit 1 if ours misses a target")
     add("--calls", type=int, nargs="+", default=[1, 10, 50], help="at once")

@@ -100,7 +100,7 @@ async def measure(plan: Plan, rounds: int) -> tuple[list[float], list[float]]:
 
 def main() -> None:
     """Measure, print, and check if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help=f"exit 1 above {CEILING}")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()

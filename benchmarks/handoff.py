@@ -52,7 +52,7 @@ def hosting(url: str) -> Generator[None]:
     ]
     try:
         for host in hosts:
-            if not any("Ctrl-C" in line for line in host.stderr):
+            if not any("Ctrl-C" in line for line in host.stderr or ()):
                 raise RuntimeError("a host did not start")
         yield
     finally:
@@ -70,7 +70,7 @@ def hold_calls(file: Path, bus: str) -> list[float]:
 
 def main() -> None:
     """Measure, print, and check if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="exit 1 over a limit")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=5, help="a round, on each bus")

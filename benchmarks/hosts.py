@@ -61,7 +61,7 @@ def hosting(url: str, *, hosts: int, max_calls: int) -> Generator[list[psutil.Pr
     ]
     try:
         for host in started:
-            if not any("Ctrl-C" in line for line in host.stderr):
+            if not any("Ctrl-C" in line for line in host.stderr or ()):
                 raise RuntimeError("a host did not start")
         yield [psutil.Process(host.pid) for host in started]
     finally:
@@ -222,6 +222,7 @@ async def measure(url: str, options: argparse.Namespace) -> list[Level]:
     with hosting(url, hosts=options.hosts, max_calls=most) as hosts:
         bus = SharedBus(url, CHANNEL)
         async with open_distribution(bus, Tap()) as distribution, AsyncExitStack() as stack:
+            assert isinstance(distribution, Hosts)  # for its URL is an engine's
             measuring = Measuring(distribution, hosts)
             for calls in sorted(options.calls):
                 levels.append(await measuring.level(calls, stack))
@@ -269,7 +270,7 @@ def run(engine: str, options: argparse.Namespace) -> bool:
 
 def main() -> None:
     """Measure, print, and check if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("engines", nargs="*", choices=[*ENGINES, []], default=[])
     parser.add_argument("--check", action="store_true", help="exit 1 if something is lost")
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 10, 100, 300], help="at once")

@@ -151,7 +151,7 @@ async def growth() -> tuple[list[float], set[int], int]:
 
 def main() -> None:
     """Measure, print, and check if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help=f"exit 1 above {CEILING}")
     parser.add_argument("--jobs", type=int, default=300, help="a round")
     parser.add_argument("--rounds", type=int, default=15)

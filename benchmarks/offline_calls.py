@@ -194,7 +194,7 @@ def percentile(values: list[float], share: float) -> float:
 
 def main() -> None:
     """Hold as many calls as asked; print a line for each number."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 2, 4, 6], help="at once")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured for each number")
     parser.add_argument("--by-wire", action="store_true", help="without the models' work")

@@ -155,6 +155,7 @@ async def other_process(*words: str) -> AsyncGenerator[str]:
     """Run the listener's process; gives the line that it says first."""
     process = await asyncio.create_subprocess_exec(sys.executable, __file__, *words, stdout=PIPE)
     try:
+        assert process.stdout is not None
         yield (await process.stdout.readline()).decode().strip()
     finally:
         process.kill()
@@ -299,7 +300,7 @@ def main() -> None:
         asyncio.run(answer_ours(*sys.argv[2:]))
     elif sys.argv[1:2] == ["--stock"]:
         asyncio.run(answer_stock(*sys.argv[2:]))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("engines", nargs="*", choices=[*ENGINES, []], default=[])
     parser.add_argument("--check", action="store_true", help="exit 1 beyond a limit")
     parser.add_argument("--jobs", type=int, default=300, help="a round")

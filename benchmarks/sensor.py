@@ -130,7 +130,7 @@ async def measure(
 
 def main() -> None:
     """Measure, print, and check if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="exit 1 past the limits")
     parser.add_argument("--ticks", type=float, default=10_000, help="readings a second")
     parser.add_argument("--seconds", type=float, default=3, help="a run; under a minute")

@@ -218,6 +218,7 @@ def reading(megabytes: int, folder: Path) -> list[str]:
         for _ in range(max(1, megabytes * 1_000_000 // len(lines))):
             file.write(lines)
     ratios: list[float] = []
+    count, ours = 0, 0.0
     decode = msgspec.json.Decoder(Entry).decode
     for _ in range(3):
         began = time.process_time()
@@ -230,9 +231,9 @@ def reading(megabytes: int, folder: Path) -> list[str]:
         summed = sum_up(Recording(path, Line))
         ours = time.process_time() - began
         ratios.append(alone / ours)
+        count = sum(row.count for row in summed.kinds.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     size = path.stat().st_size / 1e6
-    count = sum(row.count for row in summed.kinds.values())
     ratio = statistics.median(ratios)
     print(f"stats of {size:,.0f} MB, {count:,} entries: {ours:.1f} s, {ratio:.2f} × the speed of "
           f"msgspec alone; {peak} MiB at most")  # fmt: skip

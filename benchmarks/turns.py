@@ -102,7 +102,7 @@ async def measure(*, calls: int, rounds: int) -> Times:
 
 def main() -> None:
     """Measure, print, and check if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="exit 1 over a target")
     parser.add_argument("--calls", type=int, default=10, help="in each arrangement")
     parser.add_argument("--rounds", type=int, default=6, help="of four turns, in a call")

@@ -8,13 +8,14 @@ to the bot's words. Rounds without and with watchers alternate, for the machine 
 
 import argparse
 import json
+import math
 import signal
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from pipecat_workers_cli.session.attached import attached, find_session, stop
@@ -49,6 +50,7 @@ def start() -> str:
 def turn(name: str) -> float:
     """Say a turn, and return the ms until the bot's words are here."""
     began = time.perf_counter()
+    took = math.nan
     with attached(find_session(name)) as session:
         for reply in session.ask(Say(text="How much is the paint?"), timeout=30):
             if isinstance(reply, Told) and reply.entry.event == "bot":
@@ -57,7 +59,7 @@ def turn(name: str) -> float:
 
 
 @contextmanager
-def watchers(name: str, count: int) -> Iterator[None]:
+def watchers(name: str, count: int) -> Generator[None]:
     """Have a session watched, by half of the watchers in name only: they are frozen."""
     running = [
         subprocess.Popen([sys.executable, "-c", WATCHER, name], stdout=subprocess.PIPE)
@@ -78,7 +80,7 @@ def watchers(name: str, count: int) -> Iterator[None]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--watchers", type=int, default=20)
     wanted = parser.parse_args()

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from loguru import logger
@@ -53,9 +54,9 @@ class Sample:
 def conversation() -> LLMContext:
     """Make a conversation of forty messages, a tool's call and answer in every four."""
     said = "I would like to know what the tornado kit costs, and whether batteries are included. "
-    call = {"id": "call-1", "type": "function"}
-    call["function"] = {"name": "price", "arguments": '{"kit": "tornado"}'}
-    turn = [
+    function = {"name": "price", "arguments": '{"kit": "tornado"}'}
+    call = {"id": "call-1", "type": "function", "function": function}
+    turn: list[Any] = [
         {"role": "user", "content": said},
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "content": '{"price": 199}', "tool_call_id": "call-1"},
@@ -69,6 +70,7 @@ def conversation() -> LLMContext:
 def samples() -> dict[str, Sample]:
     """Make what crosses most often, and what is largest."""
     context, ids = conversation(), "0b1f9c5e-6a34-4d05-9d0c-3f6f7f3b7c55"
+    assert isinstance(context.tools, ToolsSchema)
     tools = [tool.to_default_dict() for tool in context.tools.standard_tools]
     sound, head = bytes(SOUND), ["support", None, 1, None]
     return {
