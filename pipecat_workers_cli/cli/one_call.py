@@ -16,6 +16,7 @@ from pipecat_workers_cli.cli.keys import restore_terminal
 from pipecat_workers_cli.errors import PmwError
 from pipecat_workers_cli.options import CallOptions
 from pipecat_workers_cli.session.recording import recorded
+from pipecat_workers_cli.traffic.record import Recorder
 from pipecat_workers_cli.traffic.tap import Tap
 
 PATIENCE = 12.0  # seconds to end the workers, longer than all that a well-behaved one is given
@@ -42,25 +43,30 @@ def hold(
     Raises:
         PmwError: An answer took too long, or a recording is not whole.
     """
-    failure: PmwError | None = None
-    with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record) as recorder:
-        # A thread, since what must be left behind may hold the loop.
-        patience = threading.Timer(PATIENCE, _abandon)
-        patience.name = "patience"
-        patience.daemon = True
-        try:
-            asyncio.run(begin(patience.start))
-        except PmwError as error:
-            failure = error
-        finally:
-            patience.cancel()
-    kept = ((options.record, recorder), (options.audio, audio))
-    lost = [f"{path}: {kept.failure}" for path, kept in kept if kept and kept.failure]
-    if failure is not None:
-        failure.what = "; ".join((failure.what, *lost))
-        raise failure
-    if lost:
+    recorder: Recorder | None = None
+    try:
+        with turn_limit(tap, options.max_turn_ms), recorded(tap, options.record) as recorder:
+            # A thread, since what must be left behind may hold the loop.
+            patience = threading.Timer(PATIENCE, _abandon)
+            patience.name = "patience"
+            patience.daemon = True
+            try:
+                asyncio.run(begin(patience.start))
+            finally:
+                patience.cancel()
+    except PmwError as error:
+        error.what = "; ".join((error.what, *_lost(options, recorder, audio)))
+        raise
+    if lost := _lost(options, recorder, audio):
         raise PmwError("; ".join(lost), mend="make room, or record elsewhere")
+
+
+def _lost(
+    options: CallOptions, recorder: Recorder | None, audio: AudioRecorder | None
+) -> list[str]:
+    """Say of each recording that is not whole why it isn't."""
+    kept = ((options.record, recorder), (options.audio, audio))
+    return [f"{path}: {one.failure}" for path, one in kept if one and one.failure]
 
 
 def _abandon() -> None:
