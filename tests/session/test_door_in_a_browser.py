@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.async_api import Browser
+from playwright.async_api import async_playwright
 from starlette.applications import Starlette
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -18,11 +18,7 @@ from pipecat_workers_cli.options import ServeOptions
 from pipecat_workers_cli.session.door import Door
 from pipecat_workers_cli.session.door_rules import door_rules
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("page"),
-]
+pytestmark = pytest.mark.browser
 
 PAGE = Path(door_module.__file__).parent / "page"
 DEADLINE = 20  # seconds
@@ -119,12 +115,15 @@ async def listening(app, sock):
 
 
 @contextlib.asynccontextmanager
-async def browsing(browser: Browser):
-    page = await browser.new_page()
-    try:
-        yield page
-    finally:
-        await page.close()
+async def browsing(chromium: str):
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        try:
+            yield await browser.new_page()
+        finally:
+            await browser.close()
 
 
 @contextlib.asynccontextmanager
@@ -137,13 +136,13 @@ async def target_behind_door(**options):
         yield target, door, port
 
 
-async def test_a_page_from_another_port_reaches_nothing_whatever_it_tries(browser):
+async def test_a_page_from_another_port_reaches_nothing_whatever_it_tries(chromium):
     foreign = Starlette(routes=[Route("/", lambda request: HTMLResponse("<body>hello</body>"))])
     other = socket.create_server(("127.0.0.1", 0))
     async with (
         target_behind_door() as (target, door, port),
         listening(foreign, other),
-        browsing(browser) as page,
+        browsing(chromium) as page,
     ):
         statuses: list[int] = []
         page.on(
@@ -160,9 +159,9 @@ async def test_a_page_from_another_port_reaches_nothing_whatever_it_tries(browse
         assert door.refused["origin"] >= 14
 
 
-async def test_our_page_loads_whole_behind_the_door_and_its_policy(browser):
+async def test_our_page_loads_whole_behind_the_door_and_its_policy(chromium):
     async with target_behind_door(page_token="fedcba9876543210") as (_, door, port):
-        async with browsing(browser) as page:
+        async with browsing(chromium) as page:
             troubles: list[str] = []
             page.on("console", lambda line: line.type == "error" and troubles.append(line.text))
             page.on("pageerror", lambda error: troubles.append(str(error)))
