@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from pipecat_workers_cli.cli import app as program
-from tests.program import PMW
+from tests.program import PMW, run_here
 
 BENCH = [*PMW, "bus", "bench"]
 
@@ -23,9 +22,7 @@ def start(*words: str) -> subprocess.Popen[str]:
 
 def bench(*words: str) -> int:
     """Run a bench in this process, whose start it needn't wait for; return its exit code."""
-    with pytest.raises(SystemExit) as left:
-        program.main(("bus", "bench", *words))
-    return left.value.code
+    return run_here("bus", "bench", *words)
 
 
 def test_a_person_reads_a_table_and_a_program_an_object(valkey, capsys):

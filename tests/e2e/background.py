@@ -6,18 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipecat_workers_cli.session.attached import statuses
-from pipecat_workers_cli.session.messages import Status
 from tests.ports import free_port
 
 OFFLINE = ("--services", "offline")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def sessions() -> list[Status]:
-    """Return what `pmw ps` would list."""
-    return statuses()
 
 
 def start(run: Run, *words: str) -> dict:

@@ -13,6 +13,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from pipecat_workers_cli.services.models import speak, transcribe
 from pipecat_workers_cli.services.voices import find_voice
+from tests.chromium import BARE
 
 RATE = 24_000  # Hz, of what is spoken and recorded
 BLOCK = RATE // 50  # samples whose loudness is looked at
@@ -20,13 +21,7 @@ SYLLABLE = RATE // 8  # samples; in anything shorter Moonshine hears "you"
 LOUD = 0.01  # root mean square of a block in which somebody speaks, full scale being 1
 POLL = 0.05  # seconds
 FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+    *BARE,
     "--autoplay-policy=no-user-gesture-required",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost",

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from pipecat_workers_cli.cli import app as program
 from pipecat_workers_cli.wire import letter as wire
 from pipecat_workers_cli.wire.letter import Letter, Parcel
 from pipecat_workers_cli.wire.notice import Leave, encode_notice
@@ -251,17 +250,15 @@ def test_a_signal_ends_every_process_while_its_engine_is_dead(fault, number, fle
     assert "calls were cut off" in cut_off
 
 
-def test_a_session_that_cannot_reach_its_bus_says_so_in_two_lines(capsys, free_port):
+def test_a_session_that_cannot_reach_its_bus_says_so_in_two_lines(pmw_here, free_port):
     unreachable = f"redis://127.0.0.1:{free_port}"
-    with pytest.raises(SystemExit) as left:
-        program.main(("handoff", *OFFLINE, "--bus", unreachable, "--port", str(free_port)))
-    assert left.value.code == 1
-    said = capsys.readouterr()
-    assert said.err.splitlines() == [
+    session = pmw_here("handoff", *OFFLINE, "--bus", unreachable, "--port", str(free_port))
+    assert session.returncode == 1
+    assert session.stderr.splitlines() == [
         f"error: nothing listens at 127.0.0.1:{free_port}",
         "  try: start Redis or Valkey there, or correct the URL",
     ]
-    assert said.out == ""
+    assert session.stdout == ""
 
 
 @pytest.mark.long

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipecat_workers_cli.cli import app as program
+from tests.program import run_here
 
 CODE = """
 import asyncio
@@ -69,10 +69,9 @@ def run(write, capsys):
 
     def run_recipe(*options, **recipe):
         write(**recipe)
-        with pytest.raises(SystemExit) as left:
-            program.main((*options, *WORDS))
+        code = run_here(*options, *WORDS)
         said = capsys.readouterr()
-        return left.value.code, said.out, said.err
+        return code, said.out, said.err
 
     return run_recipe
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.background import OFFLINE, Run, is_alive, sessions, start, until
+from pipecat_workers_cli.session.attached import statuses
+from tests.e2e.background import OFFLINE, Run, is_alive, start, until
 from tests.program import PMW
 from tests.terminal import Terminal
 
@@ -25,7 +26,7 @@ Console = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 @pytest.fixture(autouse=True)
 def _none_is_left() -> Iterator[None]:
     yield
-    for session in sessions():
+    for session in statuses():
         os.kill(session.pid, signal.SIGKILL)
 
 
@@ -73,7 +74,7 @@ def test_two_sessions_side_by_side(
             "  try: choose one with -s NAME",
         ]
         assert pmw_here("say", "-s", "handoff-2", "hello").returncode == 0
-        assert [len(session.calls) for session in sessions()] == [0, 1]
+        assert [len(session.calls) for session in statuses()] == [0, 1]
         columns = pmw_run("ps").stdout.splitlines()
         assert columns[0].split() == [
             "SESSION", "PID", "CALLS", "UPTIME", "VERSION", "RECIPE", "ADDRESS",
@@ -105,13 +106,13 @@ def test_a_call_at_the_console_is_a_session_and_leaves_no_name_behind_when_it_is
     pmw_here: Run, at_the_console: Console
 ):
     with at_the_console() as call:
-        (session,) = sessions()
+        (session,) = statuses()
         assert (session.name, session.address) == ("handoff", None)
         assert "$49" in pmw_here("say", "the paint?").stdout
         call.kill()
         call.wait(5)
     with at_the_console() as call:
-        (session,) = sessions()
+        (session,) = statuses()
         assert session.name == "handoff"
         assert pmw_here("stop", "handoff").returncode == 0
         assert call.wait(5) == 0
@@ -136,12 +137,12 @@ def test_what_does_not_answer_in_time_is_said_of_a_turn_and_of_a_frozen_session(
     here = pmw_here("say", "now")
     assert here.returncode == 0
     assert here.stdout.splitlines()[-1] == "snail: Here."
-    (session,) = sessions()
+    (session,) = statuses()
     assert len(session.calls) == 1
 
     os.kill(session.pid, signal.SIGSTOP)
     try:
-        (frozen,) = sessions()
+        (frozen,) = statuses()
         assert (frozen.name, frozen.answers) == ("slow", False)
         said = pmw_here("say", "hello", "--timeout", "0.1")
         assert said.returncode == 1
@@ -167,7 +168,7 @@ def test_what_keeps_a_session_from_starting_is_said_by_the_command(
         wrong = pmw_here("handoff", *OFFLINE, "--detach", *words)
         assert wrong.returncode == 2
         assert told in wrong.stderr
-    assert sessions() == []
+    assert statuses() == []
 
 
 @pytest.mark.parametrize("words", [("-t", "console"), ("--say", "hi"), ("--traffic", "table")])

@@ -16,9 +16,9 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
-from pipecat_workers_cli.session.attached import find_session
+from pipecat_workers_cli.session.attached import find_session, statuses
 from pipecat_workers_cli.session.messages import Watch
-from tests.e2e.background import OFFLINE, Run, is_alive, sessions, until
+from tests.e2e.background import OFFLINE, Run, is_alive, until
 from tests.e2e.conftest import own_folders
 from tests.e2e.test_serving import eval_hello
 from tests.ports import free_port
@@ -81,7 +81,7 @@ def started(pmw_env, shared: Shared) -> dict:
 
 @pytest.fixture
 def without_calls(started: dict, pmw_here: Run) -> None:
-    if sessions()[0].calls:
+    if statuses()[0].calls:
         assert pmw_here("say", "bye").returncode == 0
 
 
@@ -144,20 +144,20 @@ def called(started: dict) -> Iterator[None]:
 @pytest.mark.usefixtures("without_calls")
 def test_a_turn_in_words_reaches_a_call_that_came_by_the_network(started: dict, pmw_here: Run):
     with called(started):
-        until(lambda: [call.turns for call in sessions()[0].calls] == [1], "it was greeted")
+        until(lambda: [call.turns for call in statuses()[0].calls] == [1], "it was greeted")
         said = pmw_here("say", "How much is the paint?")
         assert said.returncode == 0, said.stderr
         assert "$49" in said.stdout
-        (call,) = [call.call for call in sessions()[0].calls]
+        (call,) = [call.call for call in statuses()[0].calls]
         with called(started):
-            until(lambda: len(sessions()[0].calls) == 2, "there are two calls")
+            until(lambda: len(statuses()[0].calls) == 2, "there are two calls")
             which = pmw_here("say", "hello")
             assert which.returncode == 2
             assert call in which.stderr
             assert "--call" in which.stderr
             assert pmw_here("say", "--call", call, "hello").returncode == 0
             assert pmw_here("say", "--call", "zzz", "hello").returncode == 2
-    until(lambda: not sessions()[0].calls, "both have hung up")
+    until(lambda: not statuses()[0].calls, "both have hung up")
 
 
 @pytest.mark.usefixtures("without_calls")
@@ -244,7 +244,7 @@ def test_twenty_watchers_most_of_them_asleep_are_not_felt_by_the_call_nor_by_its
     stopped = pmw_run("stop")
     assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, "stopped handoff\n", "")
     assert not is_alive(started["pid"])
-    assert sessions() == []
+    assert statuses() == []
     assert "Traceback" not in Path(started["log"]).read_text()
     for watcher in awake:
         assert watcher.popen.wait(10) == 0

@@ -1,18 +1,14 @@
-"""A browser for all tests that look at our page, each of which opens pages of its own in it."""
+"""A browser for the tests that look at our page, each of which opens pages of its own in it."""
 
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+from tests.chromium import BARE
+
 FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+    *BARE,
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1",
