@@ -26,6 +26,7 @@ from pipecat_workers_cli.services import models
 from pipecat_workers_cli.services.offline import load_models
 from pipecat_workers_cli.services.providers import Role, build_stt, build_tts, choose
 from pipecat_workers_cli.services.voices import find_voice, voice_names
+from pipecat_workers_cli.session.memory import keep_loaded_models, let_go
 from tests.services.pipelines import HEARD_AT, SPOKEN_AT, running
 
 pytestmark = pytest.mark.speech
@@ -152,12 +153,20 @@ async def test_calls_at_once_share_the_models_and_hear_their_own_words(monkeypat
 async def test_the_event_loop_stays_free_while_models_load_speak_and_hear(monkeypatch):
     fresh = models.ModelThread("piper-test", models.Speaker)
     monkeypatch.setattr("pipecat_workers_cli.services.offline.speaking", fresh)
-    async with measured_lag() as lags:
-        await load_models([HEARING, SPEAKING])
-        samples = await speech("Acme Rocket Boots cost $299 and reach up to 60 miles an hour.")
-        await transcript(samples)
-    assert samples.size
-    assert max(lags) < 0.1
+    keep_loaded_models()  # as a session does; a look through all that tests left takes 0.2 s
+    try:
+        async with measured_lag() as loading:
+            await load_models([HEARING, SPEAKING])
+        async with measured_lag() as speaking:
+            samples = await speech("The rocket boots reach up to 60 miles an hour. " * 4)
+        heard = soxr.resample(samples, SPOKEN_AT, HEARD_AT).tobytes()
+        async with measured_lag() as hearing:
+            assert "rocket boots" in await models.transcribe(heard, sample_rate=HEARD_AT)
+    finally:
+        let_go()
+    assert max(loading) < 0.1
+    assert max(speaking) < 0.1
+    assert max(hearing) < 0.1
 
 
 async def test_an_interruption_ends_the_speech_within_its_text():
