@@ -1,5 +1,7 @@
 """Who has the call and should be heard, but is not: read from a bus's counts alone."""
 
+from collections.abc import Collection
+
 from pipecat.bus import BusActivateWorkerMessage
 
 from pipecat_workers_cli.traffic.edges import Tallies
@@ -22,30 +24,34 @@ HEARD = frozenset(
 """What shows that a worker does something about its turn; flushes come by themselves."""
 
 
-def silent_agent(tallies: Tallies, worker: str, *, main: str, now: float) -> float:
-    """Return the seconds for which an active agent has left a turn unanswered; 0 if it hasn't.
+def silent_agents(
+    tallies: Tallies, workers: Collection[str], *, main: str, now: float
+) -> dict[str, float]:
+    """Return the seconds for which each active agent has left a turn unanswered; 0 if it hasn't.
 
     The main worker's own activation of the opener asks for nothing: the caller may be the
     first to speak.
 
     Args:
         tallies: The counts of the call's bus.
-        worker: Who is active.
+        workers: Who is active.
         main: The main worker's name.
         now: The moment, in seconds of `time.monotonic`.
     """
-    given = heard = 0.0
+    given, heard = dict.fromkeys(workers, 0.0), dict.fromkeys(workers, 0.0)
     for (type_, source, target, _), tally in tallies.items():
         kind = kind_of(type_)
-        if source == worker:
-            if kind in HEARD:
-                heard = max(heard, tally.last)
-        elif (kind is Kind.CONTEXT and target in (None, worker)) or (
-            type_ is BusActivateWorkerMessage and target == worker and source != main
-        ):
-            given = max(given, tally.last)
-    silent = now - given
-    return silent if given > heard and silent > AGENT_SILENT_AFTER else 0.0
+        if source in heard and kind in HEARD:
+            heard[source] = max(heard[source], tally.last)
+        if kind is Kind.CONTEXT:
+            asked = workers if target is None else (target,)
+        else:
+            asked = (target,) if type_ is BusActivateWorkerMessage and source != main else ()
+        for worker in asked:
+            if worker in given and worker != source:
+                given[worker] = max(given[worker], tally.last)
+    silent = {name: now - given[name] if given[name] > heard[name] else 0.0 for name in workers}
+    return {name: waited if waited > AGENT_SILENT_AFTER else 0.0 for name, waited in silent.items()}
 
 
 def silent_talker(asked_at: float | None, now: float) -> float:

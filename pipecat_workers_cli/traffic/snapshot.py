@@ -16,7 +16,7 @@ from pipecat_workers_cli.traffic.entry import Entry
 from pipecat_workers_cli.traffic.jobs import Job, Pair, Usual, is_late
 from pipecat_workers_cli.traffic.kinds import RANK, Kind
 from pipecat_workers_cli.traffic.series import Series
-from pipecat_workers_cli.traffic.silence import silent_agent, silent_talker
+from pipecat_workers_cli.traffic.silence import silent_agents, silent_talker
 from pipecat_workers_cli.traffic.views import (
     CallView,
     Edge,
@@ -177,8 +177,7 @@ def _workers(
             down[name] += link.latency is None
             if link.latency is not None:
                 latencies[name] = max(link.latency, latencies.get(name, 0.0))
-        for name in active[call.call]:
-            waited = _silent(call, name, now)
+        for name, waited in _silent(call, active[call.call], now).items():
             silent[name] = max(waited, silent.get(name, 0.0))
     for name, said in speech.items():
         yield WorkerView(
@@ -200,10 +199,10 @@ def _workers(
         )
 
 
-def _silent(call: CallTraffic, name: str, now: float) -> float:
-    if name == call.talker:
-        return silent_talker(call.asked_at, now)
-    return silent_agent(call.tallies, name, main=call.main, now=now)
+def _silent(call: CallTraffic, active: Sequence[str], now: float) -> dict[str, float]:
+    if call.talker is not None:
+        return {call.talker: silent_talker(call.asked_at, now)}
+    return silent_agents(call.tallies, active, main=call.main, now=now)
 
 
 def _edges(calls: Sequence[CallTraffic], past: Past, now: float) -> Iterator[Edge]:

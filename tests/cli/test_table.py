@@ -8,7 +8,6 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from pipecat_workers_cli.buses.local import LocalBus
 from pipecat_workers_cli.cli.cells import HEIGHTS, fit, in_ascii, sparkline, wrap
 from pipecat_workers_cli.cli.plain_text import plain
 from pipecat_workers_cli.cli.sheet import Header, render_help, render_table
@@ -278,37 +277,6 @@ def test_cells_cut_wide_characters_at_their_width():
     assert wrap("one two three", 7, 1) == ["one tw…"]
     assert wrap("", 7, 4) == [""]
     assert plain("a\x1b[2Jb\nc\u202ed") == "a [2Jb cd"
-
-
-def test_drawing_200_by_50_takes_a_small_part_of_the_time_between_two_drawings():
-    snapshot = snapshot_of(20, text="The boots reach 60 miles an hour. " * 5, edges=40, jobs=40)
-    console = Console(
-        file=io.StringIO(), width=200, height=50, force_terminal=True, color_system="256"
-    )
-    times: list[float] = []
-    for _ in range(30):
-        began = time.perf_counter()
-        console.print(render_table(snapshot, HEADER, 200, 50))
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.030  # the least: a busy machine makes the others longer
-
-
-async def test_a_snapshot_of_twenty_calls_takes_under_10_ms():
-    from pipecat.bus import BusActivateWorkerMessage
-
-    tap = Tap()
-    for number in range(20):
-        bus = LocalBus()
-        tap.open_call(f"c{number}", bus, recipe="handoff", workers=["greeter"], main="acme")
-        for edge in range(30):
-            await bus.send(BusActivateWorkerMessage(source=f"a{edge}", target=f"b{edge}"))
-    tap.snapshot()
-    times: list[float] = []
-    for _ in range(30):
-        began = time.process_time()
-        tap.snapshot()
-        times.append(time.process_time() - began)
-    assert min(times) < 0.010
 
 
 async def test_lines_are_written_as_they_come_and_end_with_the_session():
