@@ -158,7 +158,7 @@ async def test_what_is_given_back_is_claimed_at_once_and_counted_on(join):
     began = time.monotonic()
     (again,) = await other.claim(["work"], most=1)
     assert (again.offer, again.number) == (claim.offer, 2)
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 1  # a lease would run for three
     await other.give_back(again)
     (third,) = await one.claim(["work"], most=1)
     assert third.number == 3

@@ -229,7 +229,7 @@ async def test_a_silent_server_is_noticed_and_holds_up_nobody(server, two, monke
             await asyncio.sleep(0.01)
             lag, latest = max(lag, time.monotonic() - latest), time.monotonic()
     server.thaw()
-    assert lag < 0.1
+    assert lag < 0.3  # half of the time for an answer
     async with asyncio.timeout(BACK_WITHIN):
         while "again" not in bob.words():
             await ann.send_bus_message(say("again"))
