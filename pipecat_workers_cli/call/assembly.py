@@ -46,6 +46,7 @@ async def build_workers(
         line,
         stt=build_stt(plan.stt) if plan.stt else None,
         tts=build_tts(plan.tts, plan.voice) if plan.tts else None,
+        standby=build_tts(*plan.standby) if plan.standby else None,
         # Both load a model, some 100 ms that other calls' audio must not wait for.
         hearing=await asyncio.to_thread(spoken_turns) if plan.stt else None,
     )

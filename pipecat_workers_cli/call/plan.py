@@ -18,6 +18,9 @@ from pipecat_workers_cli.workers.kinds import Kind, Outlook
 
 GRANTS_NOTHING = Trust()
 
+Spoken = tuple[Choice, str | None]
+"""Who speaks, with which voice; None takes the provider's default."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
@@ -59,6 +62,7 @@ class Plan:
         profile: What was typed as `--services`; some kinds choose by it too.
         elsewhere: Where the workers that run in other processes are met; empty if none do.
         linked: The workers that are reached by a link each, as their tables say.
+        spare: What the main worker can say a few words with where agents speak themselves.
     """
 
     loaded: LoadedRecipe
@@ -71,17 +75,28 @@ class Plan:
     profile: Profile | None = None
     elsewhere: str = ""
     linked: tuple[WorkerRecipe, ...] = ()
+    spare: Spoken | None = None
+
+    @property
+    def standby(self) -> Spoken | None:
+        """What asks the caller for patience while an agent that speaks itself is out of reach.
+
+        Only those that run elsewhere ever are.
+        """
+        return self.spare if self.elsewhere or self.linked else None
 
     def choices(self) -> Iterator[Choice]:
         """Give every choice once, hearing first."""
         llms = (self.llm, *(worker.llm for worker in self.workers))
-        found = (self.stt, *llms, self.tts, *(worker.tts for worker in self.workers))
+        found = (self.stt, *llms, *(tts for tts, _ in self.voices()))
         return each_once(choice for choice in found if choice is not None)
 
-    def voices(self) -> Iterator[tuple[Choice, str | None]]:
+    def voices(self) -> Iterator[Spoken]:
         """Give who speaks, with which voice."""
         spoken = ((self.tts, self.voice), *((w.tts, w.voice) for w in self.workers))
-        return ((tts, voice) for tts, voice in spoken if tts is not None)
+        yield from ((tts, voice) for tts, voice in spoken if tts is not None)
+        if self.standby is not None:
+            yield self.standby
 
     def outlooks(self) -> Iterator[tuple[str, Outlook]]:
         """Give what can be said of workers before they are built, by their names."""
@@ -115,12 +130,12 @@ class Plan:
     def hosting(self, names: Sequence[str]) -> "Plan":
         """Return the same plan for a process in which only some of the other workers run."""
         workers = tuple(worker for worker in self.workers if worker.recipe.name in names)
-        return replace(self, stt=None, llm=None, tts=None, voice=None, workers=workers)
+        return replace(self, stt=None, llm=None, tts=None, voice=None, workers=workers, spare=None)
 
     def without_voices(self) -> "Plan":
         """Return the same plan with nobody speaking, for a caller who wants text alone."""
         workers = tuple(replace(worker, tts=None, voice=None) for worker in self.workers)
-        return replace(self, tts=None, voice=None, workers=workers)
+        return replace(self, tts=None, voice=None, workers=workers, spare=None)
 
     def in_words(self) -> "Plan":
         """Return the same plan with nobody heard or speaking, for a call in words."""
@@ -148,7 +163,7 @@ def plan_call(
     recipe = loaded.recipe
     main = recipe.main
 
-    def speaking(worker: WorkerRecipe | None) -> tuple[Choice, str | None]:
+    def speaking(worker: WorkerRecipe | None) -> Spoken:
         own = worker.tts if worker else None
         tts = choose(Role.TTS, options=services, worker=own, main=main.tts)
         voices = (worker, main) if worker else (main, recipe.opener)
@@ -174,7 +189,7 @@ def plan_call(
     if not speech:
         return plan.in_words()
     if main.tts_per_worker and llm is None:  # one that talks itself has the voice anyway
-        return replace(plan, tts=None, voice=None)
+        return replace(plan, tts=None, voice=None, spare=speaking(None))
     return replace(plan, workers=plan.without_voices().workers)
 
 

@@ -282,7 +282,7 @@ class MainRecipe(Speaker):
     """Speech to text, like `llm`."""
 
     tts_per_worker: Annotated[bool, Field(strict=True)] = False
-    """Every agent speaks with a TTS and a voice of its own, and [main] has none."""
+    """Every agent speaks with a TTS and a voice of its own; [main] only while they are away."""
 
 
 class Recipe(Table):

@@ -232,7 +232,9 @@ class BridgingMain(MainWorker):
         self._opener = opener
         self._opening = opening
         self._opener_ready = asyncio.Event()
-        super().__init__(name, line, middle=[self.bridge], conversation=conversation)
+        # What agents say comes in at the bridge, so whoever speaks before it hears none of that.
+        before = [line.standby] if line.standby else []
+        super().__init__(name, line, middle=[*before, self.bridge], conversation=conversation)
 
     @property
     def agent(self) -> str | None:

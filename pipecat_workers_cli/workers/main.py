@@ -102,6 +102,7 @@ class Line:
         transport: The caller's path.
         stt: Hears the caller; None for a call in words.
         tts: Speaks; None if agents speak themselves or nobody does.
+        standby: Speaks for agents that speak themselves while they are out of reach.
         hearing: How the caller's turns are told apart; None for a call in words.
         observers: Watch the main worker's frames.
         on_bus: Told every message that the main worker sees on the bus; must not block.
@@ -114,6 +115,7 @@ class Line:
     transport: BaseTransport
     stt: STTService | None = None
     tts: TTSService | None = None
+    standby: TTSService | None = None
     hearing: LLMUserAggregatorParams | None = None
     observers: Sequence[BaseObserver] = ()
     on_bus: Callable[[BusMessage], None] | None = None
@@ -281,6 +283,8 @@ class MainWorker(JobsEnd, PipelineWorker):
         service = frame.processor
         if frame.category is ErrorCategory.APPLICATION and service is not None:
             return  # a tool raised; the LLM is told so, and has an answer to it
+        if service is not None and service is self._line.standby:
+            return  # the call goes on without it
         lost = service is not None and not service.is_usable
         now = time.monotonic()
         if self._ending_task is not None or (not lost and now < self._apologise_from):

@@ -107,6 +107,17 @@ def test_with_a_tts_per_worker_each_has_its_voice_and_main_has_none(plan):
     assert spoken(found) == [("piper", "joe"), ("piper", "joe-low")]
 
 
+def test_main_can_speak_for_agents_with_voices_that_may_be_out_of_reach(plan):
+    found = plan(main='tts_per_worker = true\nvoice = "joe-high"')
+    away = found.main_alone(at="an engine")
+    assert (away.tts, away.standby) == (None, (found.workers[0].tts, "joe-high"))
+    assert spoken(away) == [("piper", "joe-high")]
+    assert found.standby is found.linking().standby is away.without_voices().standby is None
+    assert found.hosting(["ann"]).main_alone(at="an engine").standby is None
+    linked = plan(main="tts_per_worker = true", bob='at = "ws://elsewhere/ws"').linking()
+    assert linked.standby is not None
+
+
 def test_a_voice_that_was_typed_is_everybodys(plan):
     services = ServiceOptions(profile=Profile.OFFLINE, tts="piper:joe-high")
     found = plan(main="tts_per_worker = true", ann='voice = "joe"', services=services)
