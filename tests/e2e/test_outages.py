@@ -12,13 +12,10 @@ from pipecat_workers_cli.wire import letter as wire
 from pipecat_workers_cli.wire.letter import Letter, Parcel
 from pipecat_workers_cli.wire.notice import Leave, encode_notice
 from tests.buses.servers import RedisServer
-from tests.e2e.conftest import Process, connected
+from tests.e2e.conftest import EITHER, Process, connected
 from tests.e2e.fleet import OFFLINE, Fleet, Talk, resident
 from tests.e2e.test_serving import eval_hello
 
-EITHER = pytest.mark.parametrize(
-    "engine", ["redis", pytest.param("pgmq", marks=pytest.mark.long)], indirect=True
-)
 BACK_WITHIN = 5.0  # seconds from an engine's return to an answer
 OUT_WITHIN = 5.0  # seconds from a signal to the end of the process
 QUESTION, ANSWER = "How much is the tornado kit?", "$199"
