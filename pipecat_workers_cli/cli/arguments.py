@@ -33,6 +33,7 @@ def _log_level(value: str | None) -> str | None:
 
 LOGS, SERVICES, CALLERS, SCRIPT = "Logs", "Services", "Callers", "A call without a person"
 BUS, LOCAL = "Bus", "This machine's microphone (-t local)"
+PROXY_TOKEN = "PMW_PROXY_TOKEN"  # noqa: S105  # the variable's name
 
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Only results and errors.", rich_help_panel=LOGS)
@@ -177,6 +178,11 @@ Host = Annotated[
 ]
 Port = Annotated[
     int, typer.Option("--port", min=1, max=65535, help="Its port.", rich_help_panel=CALLERS)
+]
+
+Detach = Annotated[
+    bool,
+    typer.Option("--detach", help="Run in the background; print name and log once it is ready."),
 ]
 
 DrainTimeout = Annotated[

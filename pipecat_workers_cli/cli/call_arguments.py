@@ -17,6 +17,7 @@ from pipecat_workers_cli.cli.arguments import (
     Bus,
     Channel,
     DatabaseUrl,
+    Detach,
     EnvFile,
     Host,
     Json,
@@ -194,12 +195,7 @@ def call_options(
             show_default="table on a terminal, else off",
         ),
     ] = None,
-    detach: Annotated[
-        bool,
-        typer.Option(
-            "--detach", help="Run in the background; print name and log once it is ready."
-        ),
-    ] = False,
+    detach: Detach = False,
     output: OutputOption = Output.TEXT,
     json: Json = False,
     quiet: Quiet = False,

@@ -10,11 +10,12 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
+from pipecat_workers_cli.cli.arguments import PROXY_TOKEN
 from pipecat_workers_cli.cli.call_arguments import PAGE_TOKEN
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError, PmwError
@@ -23,6 +24,9 @@ from pipecat_workers_cli.options import CallOptions, Output, TrafficMode
 
 READY = "PMW_READY_FD"
 """Names the pipe in the child's environment; there it is also the sign to detach no further."""
+
+SECRETS = {"--page-token": PAGE_TOKEN, "--token": PROXY_TOKEN}
+"""Options whose values go by a variable: of a process any user can read the words."""
 
 READY_WITHIN = 60.0  # seconds; a cold start on a slow disk takes ten
 NEWS = 65_536  # bytes of what the child says at once, and of its log that are looked at
@@ -52,6 +56,14 @@ def check_detachable(options: CallOptions) -> None:
         )
 
 
+def how_to_end(session: str | None) -> str:
+    """Return how a process that serves until it is told to end is told so."""
+    stop = f"pmw stop {session} ends" if session else ""
+    if is_detached():
+        return stop or "SIGTERM ends"
+    return f"Ctrl-C or {stop}" if stop else "Ctrl-C ends"
+
+
 def announce_ready(name: str | None, address: str) -> None:
     """Tell whoever started this process in the background that it serves; else do nothing."""
     number = os.environ.pop(READY, None)
@@ -60,20 +72,28 @@ def announce_ready(name: str | None, address: str) -> None:
             json.dump({"session": name, "address": address}, pipe)
 
 
-def detach(terminal: Terminal, recipe: str, options: CallOptions) -> None:
-    """Start the same command in the background; return when it serves.
+def in_background(terminal: Terminal, recipe: str, output: Output = Output.TEXT) -> bool:
+    """Start the same command in the background and wait until it serves, unless this is that one.
+
+    Args:
+        terminal: Knows what was typed.
+        recipe: Names the log.
+        output: How to say what was started.
+
+    Returns:
+        Whether it serves there now, and nothing is left to do here.
 
     Raises:
-        ConfigurationError: It needs a terminal.
         PmwError: It was not ready in time.
         typer.Exit: It did not start; what its log says of it has been printed.
     """
-    check_detachable(options)
+    if is_detached():
+        return False
     log = terminal.log_file or terminal.log_beside_table(Path(recipe).stem)
     began = log.stat().st_size if log.exists() else 0
     told, tell = os.pipe()
     try:
-        child = _start(terminal, log, tell, options.serve.page_token)
+        child = _start(terminal, log, tell)
     finally:
         os.close(tell)
     try:
@@ -85,17 +105,14 @@ def detach(terminal: Terminal, recipe: str, options: CallOptions) -> None:
         os.close(told)
     if not news:
         raise typer.Exit(_say_why_not(child, log, began))
-    _print_started({**json.loads(news), "pid": child.pid, "log": str(log)}, options.output)
+    _print_started({**json.loads(news), "pid": child.pid, "log": str(log)}, output)
+    return True
 
 
-def _start(
-    terminal: Terminal, log: Path, tell: int, page_token: str | None
-) -> "subprocess.Popen[bytes]":
-    typed = _without(terminal.words, "--page-token")  # of a process any user can read the words
+def _start(terminal: Terminal, log: Path, tell: int) -> "subprocess.Popen[bytes]":
+    typed, secrets = _without_secrets(terminal.words)
     words = [sys.executable, "-m", "pipecat_workers_cli", "--log-file", str(log), *typed]
-    env = {**os.environ, READY: str(tell)}
-    if page_token is not None:
-        env[PAGE_TOKEN] = page_token
+    env = {**os.environ, **secrets, READY: str(tell)}
     if terminal.runner_args:
         words += ["--", *terminal.runner_args]
     try:
@@ -116,14 +133,18 @@ def _start(
         ) from None
 
 
-def _without(words: Sequence[str], option: str) -> Iterator[str]:
-    """Give what was typed but for an option and its value."""
+def _without_secrets(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return what was typed but for secrets, and these as variables; several of a kind in one."""
+    kept: list[str] = []
+    found: dict[str, list[str]] = {}
     rest = iter(words)
     for word in rest:
-        if word == option:
-            next(rest, None)
-        elif not word.startswith(f"{option}="):
-            yield word
+        option, equals, value = word.partition("=")
+        if option in SECRETS:
+            found.setdefault(SECRETS[option], []).append(value if equals else next(rest, ""))
+        else:
+            kept.append(word)
+    return kept, {name: " ".join(values) for name, values in found.items()}
 
 
 def _wait_for_news(told: int) -> bytes:

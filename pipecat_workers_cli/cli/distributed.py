@@ -8,6 +8,7 @@ from pipecat_workers_cli.cli.arguments import (
     BusOrRedis,
     Channel,
     DatabaseUrl,
+    Detach,
     DrainTimeout,
     Llm,
     RedisUrl,
@@ -70,12 +71,16 @@ def worker(
     llm: Llm = None,
     tts: Tts = None,
     sets: Sets = None,
+    detach: Detach = False,
 ) -> None:
     """Host workers for calls whose main workers run elsewhere."""
+    from pipecat_workers_cli.cli.detach import in_background
     from pipecat_workers_cli.settings import load_env
     from pipecat_workers_cli.tracing.setup import set_up_tracing
 
     terminal = Terminal.of(context)
+    if detach and in_background(terminal, recipe):
+        return
     load_env(terminal.env_file)
     terminal.set_up_logs()
     with Progress(terminal, "loading Pipecat"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
+    PROXY_TOKEN,
     BusOfCommands,
     Channel,
     DatabaseUrl,
@@ -24,7 +25,7 @@ from pipecat_workers_cli.cli.arguments import (
     takes_log_options,
 )
 from pipecat_workers_cli.cli.progress import Progress
-from pipecat_workers_cli.cli.proxy import REMOTE_URL, TOKEN, known_token
+from pipecat_workers_cli.cli.proxy import REMOTE_URL, known_token
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.options import BusOptions, LinkOptions, Output, ServiceOptions
 
@@ -70,7 +71,7 @@ def doctor(
     token: Annotated[
         str | None,
         typer.Option(
-            "--token", metavar="TOKEN", help="One that it asks for.", show_default=f"${TOKEN}"
+            "--token", metavar="TOKEN", help="One that it asks for.", show_default=f"${PROXY_TOKEN}"
         ),
     ] = None,
     ca_file: Annotated[

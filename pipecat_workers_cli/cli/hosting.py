@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pipecat_workers_cli.buses.urls import SharedBus, choose_bus
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.ready import ready_plan
+from pipecat_workers_cli.cli.detach import announce_ready, how_to_end
 from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError, near_miss
@@ -67,11 +68,11 @@ async def _introduced(
     terminal: Terminal, host: AnyHost, name: str | None, plan: Plan, bus: SharedBus
 ) -> AsyncGenerator[None]:
     workers = ", ".join(planned.recipe.name for planned in plan.workers)
-    ending = f"Ctrl-C or pmw stop {name} ends" if name else "Ctrl-C ends"
-    ending = f"({ending}; up to {host.max_calls} calls)"
+    ending = f"({how_to_end(name)}; up to {host.max_calls} calls)"
     terminal.say(
         f"{workers} of {host.recipe} {plan.loaded.hash} at {bus.told}  {ending}\n{plan.told()}"
     )
+    announce_ready(name, bus.told)
     yield
 
 

@@ -185,7 +185,7 @@ def with_sets(options: CallOptions, sets: Mapping[str, object]) -> CallOptions:
 
 def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
     """Load, check, and hand over to a session: one call at the console, or a server."""
-    from pipecat_workers_cli.cli.detach import detach, is_detached
+    from pipecat_workers_cli.cli.detach import check_detachable, in_background
     from pipecat_workers_cli.settings import load_env, variable
     from pipecat_workers_cli.tracing.setup import set_up_tracing
 
@@ -194,9 +194,10 @@ def hold_calls(terminal: Terminal, recipe: str, options: CallOptions) -> None:
 
         print_devices(terminal, options.output)
         return
-    if options.detach and not is_detached():
-        detach(terminal, recipe, options)
-        return
+    if options.detach:
+        check_detachable(options)
+        if in_background(terminal, recipe, options.output):
+            return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until a session takes it over
     load_env(terminal.env_file)
     if options.serve.page_token is None:

@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 import typer
 
 from pipecat_workers_cli.cli.arguments import (
+    PROXY_TOKEN,
+    Detach,
     DrainTimeout,
     Llm,
     ServicesOption,
@@ -25,7 +27,6 @@ proxy_app = typer.Typer(
     no_args_is_help=True, help="An LLM worker at the other end of a WebSocket, no bus between."
 )
 REMOTE_URL = "ws://localhost:8765/ws"
-TOKEN = "PMW_PROXY_TOKEN"  # noqa: S105  # the variable's name
 
 
 @proxy_app.command()
@@ -55,7 +56,7 @@ def serve(
             "--token",
             metavar="TOKEN",
             help="Asked of every caller; needed beyond localhost. Repeatable: each of them opens.",
-            show_default=f"${TOKEN}, several apart by spaces",
+            show_default=f"${PROXY_TOKEN}, several apart by spaces",
         ),
     ] = None,
     tls_cert: Annotated[
@@ -110,8 +111,10 @@ def serve(
     llm: Llm = None,
     tts: Tts = None,
     sets: Sets = None,
+    detach: Detach = False,
 ) -> None:
     """Serve a worker at ws://HOST:PORT/ws, a fresh one for each caller that connects."""
+    from pipecat_workers_cli.cli.detach import in_background
     from pipecat_workers_cli.settings import load_env
     from pipecat_workers_cli.tracing.setup import set_up_tracing
 
@@ -121,6 +124,8 @@ def serve(
             f"pmw proxy serve takes nothing after '--', such as '{terminal.runner_args[0]}'",
             mend="leave it out; pmw proxy call hands it to Pipecat's runner",
         )
+    if detach and in_background(terminal, recipe):
+        return
     load_env(terminal.env_file)
     terminal.set_up_logs()
     set_up_tracing()
@@ -161,7 +166,7 @@ def call(
             "--token",
             metavar="TOKEN",
             help="One that the other end asks for.",
-            show_default=f"${TOKEN}",
+            show_default=f"${PROXY_TOKEN}",
         ),
     ] = None,
     header: Annotated[
@@ -214,7 +219,7 @@ def tokens_of_env() -> list[str]:
     """Return the tokens that the environment holds, apart by spaces there."""
     from pipecat_workers_cli.settings import variable
 
-    return (variable(TOKEN) or "").split()
+    return (variable(PROXY_TOKEN) or "").split()
 
 
 def known_token(typed: str | None) -> str | None:

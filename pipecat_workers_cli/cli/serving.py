@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pipecat_workers_cli.buses.urls import SharedBus
 from pipecat_workers_cli.call.latency import turn_limit
 from pipecat_workers_cli.call.plan import Plan
-from pipecat_workers_cli.cli.detach import announce_ready, is_detached
+from pipecat_workers_cli.cli.detach import announce_ready, how_to_end, is_detached
 from pipecat_workers_cli.cli.keys import restore_terminal, terminal_fd
 from pipecat_workers_cli.cli.progress import Progress
 from pipecat_workers_cli.cli.sheet import Header
@@ -158,7 +158,7 @@ def header_of(serving: Serving, plan: Plan, *, has_keys: bool) -> Header:
 
 def _ending(session: str | None, *, has_keys: bool) -> str:
     if is_detached():
-        return f"pmw stop {session} ends" if session else "SIGTERM ends"
+        return how_to_end(session)
     return "q or Ctrl-C ends" if has_keys else "Ctrl-C ends"
 
 

@@ -10,6 +10,7 @@ from pipecat_workers_cli.addresses import is_loopback
 from pipecat_workers_cli.buses.link import SUBPROTOCOL
 from pipecat_workers_cli.call.plan import Plan
 from pipecat_workers_cli.call.ready import ready_plan
+from pipecat_workers_cli.cli.detach import announce_ready, how_to_end
 from pipecat_workers_cli.cli.hosting import chosen_names
 from pipecat_workers_cli.cli.terminal import Terminal
 from pipecat_workers_cli.errors import ConfigurationError
@@ -104,8 +105,7 @@ def doorstep_of(options: ProxyOptions) -> Doorstep:
 async def _introduced(
     terminal: Terminal, gateway: Gateway, name: str | None, plan: Plan, options: ProxyOptions
 ) -> AsyncGenerator[None]:
-    ending = f"Ctrl-C or pmw stop {name} ends" if name else "Ctrl-C ends"
-    ending = f"({ending}; up to {gateway.max_calls} calls)"
+    ending = f"({how_to_end(name)}; up to {gateway.max_calls} calls)"
     terminal.say(
         f"{gateway.worker} of {gateway.recipe} {plan.loaded.hash} at {gateway.doorstep.url}"
         f"  {ending}\n{plan.told()}"
@@ -119,4 +119,5 @@ async def _introduced(
         terminal.say(
             "tokens and talk cross the network in the clear: add --tls-cert, or TLS before it"
         )
+    announce_ready(name, gateway.doorstep.url)
     yield

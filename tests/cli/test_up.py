@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from pipecat_workers_cli.cli import up
 from pipecat_workers_cli.cli.app import app
 from pipecat_workers_cli.cli.call_arguments import takes_call_options_but
-from pipecat_workers_cli.cli.detach import _without
+from pipecat_workers_cli.cli.detach import _without_secrets
 from pipecat_workers_cli.cli.up import typed_words
 from pipecat_workers_cli.options import CallOptions
 
@@ -64,6 +64,18 @@ def test_a_worker_behind_a_proxy_is_given_no_host(monkeypatch):
     assert list(systems[0].hosts) == ["greeter"]
 
 
-def test_no_word_of_a_child_is_the_page_token():
-    typed = ("run", "x", "--page-token", "0123456789abcdef", "--port", "1", "--page-token=other")
-    assert [*_without(typed, "--page-token")] == ["run", "x", "--port", "1"]
+def test_no_word_of_a_child_is_a_secret():
+    typed = (
+        "run",
+        "x",
+        "--page-token",
+        "0123456789abcdef",
+        "--port",
+        "1",
+        "--token=a",
+        "--token",
+        "b",
+    )
+    kept = ["run", "x", "--port", "1"]
+    secrets = {"PMW_PAGE_TOKEN": "0123456789abcdef", "PMW_PROXY_TOKEN": "a b"}
+    assert _without_secrets(typed) == (kept, secrets)
