@@ -12,6 +12,8 @@ from pipecat.bus import (
 )
 from pipecat.frames.frames import FunctionCallCancelFrame, FunctionCallResultFrame
 
+from pipecat_workers_cli.wire.limits import FUNCTION_CALLS, Refused
+
 ANSWERS = (BusJobResponseMessage, BusJobResponseUrgentMessage, BusJobStreamEndMessage)
 
 
@@ -63,10 +65,15 @@ class Asked:
 
         A tool may be for any of the jobs that the worker has, until it tells which. If it has
         none, the tool is for the conversation, and no matter here.
+
+        Raises:
+            Refused: More of its tools run than any LLM calls at once.
         """
         if (id, worker) in self._jobs:
             self._begun.add((id, worker))
         elif jobs := {job.job_id for job in self.of(worker)}:
+            if sum(of == worker for _, of in self._tools) >= FUNCTION_CALLS:
+                raise Refused("too many tools at once")
             self._tools[id, worker] = jobs
 
     def _attribute(self, message: BusJobUpdateMessage) -> None:

@@ -12,6 +12,8 @@ from pipecat_workers_cli.wire.limits import MESSAGE_BYTES, PARCEL_BYTES, PARCEL_
 WAITING_LETTERS = 4_000  # over a minute of one call's audio
 WAITING_BYTES = 16 * 1024 * 1024
 ASK_AGAIN = 0.25  # seconds between looks for an inbox that isn't there
+AROUND = 24  # bytes of a letter beside its body and its names
+AROUND_ALL = 2_048  # bytes of a parcel beside its letters
 GONE_AFTER = 6.0  # seconds without an inbox; its owner may need 4.8 to see that all data is lost
 
 
@@ -127,9 +129,9 @@ class Outbox:
             letters: list[Letter] = []
             size = 0
             while self._waiting and len(letters) < PARCEL_LETTERS:
-                size += len(self._waiting[0].letter.body)
-                # The other half of a parcel is for what is round the letters.
-                if letters and size > self._bounds.parcel_bytes // 2:
+                first = self._waiting[0].letter
+                size += len(first.body) + 4 * (len(first.call) + len(first.worker)) + AROUND
+                if letters and size > self._bounds.parcel_bytes - AROUND_ALL:
                     break
                 self._last, letter, audio = self._waiting.popleft()
                 letters.append(letter)

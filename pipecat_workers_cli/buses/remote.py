@@ -6,6 +6,7 @@ and lets in only what the present holder of a worker says: whoever lost one, by 
 long sleep, is not heard any more.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from pipecat_workers_cli.wire.letter import Letter
 from pipecat_workers_cli.wire.limits import Refused
 from pipecat_workers_cli.wire.notice import (
     Joined,
+    Noted,
     Notice,
     Present,
     ToolBegun,
@@ -55,7 +57,7 @@ ELSEWHERE = "elsewhere"
 STAYS = (BusLocalMessage, BusWorkerReadyMessage, BusWorkerRegistryMessage)
 """What is about one process: who is there is told by notices instead."""
 
-DELIVERED_WITHIN = 3.0  # seconds for the engine to take what was said before a tool runs
+NOTED_WITHIN = 3.0  # seconds in which the hub confirms that it knows of a tool before that runs
 
 AnyCodec = Codec | StockCodec
 OnNotice = Callable[[str, Letter, Notice], None]
@@ -283,11 +285,13 @@ class HubBus(RemoteBus):
             if self.late[letter.worker] == 1:
                 logger.info(f"what another than {letter.worker}'s host says for it is dropped")
             return
+        if isinstance(notice, ToolBegun):
+            self._asked.begins(notice.id, letter.worker)
+            if not self._asked.has(notice.id, letter.worker):  # a job itself is followed as one
+                self._on_notice(sender, letter, notice)
+            self.notify(seat, letter.worker, Noted(notice.id))
+            return
         if notice is not None:
-            if isinstance(notice, ToolBegun):
-                self._asked.begins(notice.id, letter.worker)
-                if self._asked.has(notice.id, letter.worker):
-                    return  # it is a job itself, and followed as one
             self._on_notice(sender, letter, notice)
             return
         message = (seat.codec or self._codec).decode(letter.body)
@@ -321,6 +325,7 @@ class SpokeBus(RemoteBus):
         self.is_taken_in = False
         self._worker = worker
         self._hub = hub
+        self._announced: dict[str, asyncio.Event] = {}
 
     async def publish(self, message: BusMessage) -> None:
         """Send what this worker says to the hub, and deliver a message here."""
@@ -336,18 +341,26 @@ class SpokeBus(RemoteBus):
         """Let the hub know of what is about to be done, and must not be done twice.
 
         If this process dies meanwhile, the outcome is told there as unknown, and nobody
-        does it again.
+        does it again. A hub that hears somebody else by now, because this process has slept or
+        was cut off, doesn't confirm: it has been done elsewhere, or will be.
 
         Args:
             id: The tool call's, or the job's.
             name: The tool's, or the job's.
 
         Returns:
-            Whether the engine has it; if not, nothing may be done.
+            Whether the hub has confirmed; if not, nothing may be done.
         """
-        if not self.tell(ToolBegun(id=id, name=name)):
+        if self._hub.codec is not None:  # a stock end confirms nothing, and has nobody take over
+            return await self._hub.post.sent(self._hub.address, within=NOTED_WITHIN)
+        noted = self._announced[id] = asyncio.Event()
+        try:
+            async with asyncio.timeout(NOTED_WITHIN):
+                return self.tell(ToolBegun(id=id, name=name)) and await noted.wait()
+        except TimeoutError:
             return False
-        return await self._hub.post.sent(self._hub.address, within=DELIVERED_WITHIN)
+        finally:
+            del self._announced[id]
 
     def take(self, sender: str, letter: Letter) -> None:
         """Take a letter for this worker.
@@ -368,5 +381,8 @@ class SpokeBus(RemoteBus):
             self.is_taken_in = True
             self.elsewhere = {name for name in notice.names if name != self._worker}
             self._introduce(self.elsewhere)
+        elif isinstance(notice, Noted):
+            if (noted := self._announced.get(notice.id)) is not None:
+                noted.set()
         else:
             self._on_notice(sender, letter, notice)

@@ -135,7 +135,11 @@ class Placement:
         while not self._ending:
             self._look_at_engine(loop.time())
             for place in self._places.values():
-                await self._look(place, loop.time())
+                try:
+                    await self._look(place, loop.time())
+                except Exception as error:  # without this watch nobody would be replaced any more
+                    what = f"a look after {place.worker} failed: {type(error).__name__}"
+                    logger.opt(exception=error).error(what)
             await asyncio.sleep(LOOK_EVERY)
 
     def _look_at_engine(self, now: float) -> None:
@@ -158,10 +162,12 @@ class Placement:
             await self._look_at(place, seat, now)
         if place.missed_at is not None:
             await self._hold(place)
+        if place.missed_at is not None:
             # Cut off, all else would wait with it; and who joins may have to wait a while.
             cut_off = place.seeker.cut_off is not None
             if now >= place.offer_at and not (cut_off or place.joining.locked()):
                 await self._offer(place, now)
+        if place.missed_at is not None:  # nobody has joined while these waited
             longest = place.seeker.gives_up_after
             if longest is not None and now - place.missed_at > longest:
                 await self._lose_for_good(place)
@@ -279,7 +285,7 @@ class Placement:
             if (seat := place.seeker.seat(sender, letter.epoch)) is not None:
                 self._start(self._join(place, seat, notice))
         elif isinstance(notice, Left):
-            self._start(self._lose(place, notice))
+            self._start(self._lose(place, self.bus.seats[letter.worker], notice))
         elif isinstance(notice, ToolBegun) and (bridge := self._bridge_to(place)):
             bridge.owed.begun(notice.id, notice.name)
 
@@ -349,7 +355,9 @@ class Placement:
         bridge = self._bridge_to(place)
         return bool(bridge and bridge.owed) or bool(self.bus.jobs_of(place.worker))
 
-    async def _lose(self, place: Place, left: Left) -> None:
+    async def _lose(self, place: Place, seat: Seat, left: Left) -> None:
+        if self.bus.seats.get(place.worker) != seat:  # another has it by now
+            return
         logger.info(f"{place.worker} is left by its host: {left.why}")
         self._give_up(place)
         place.missed_at = asyncio.get_running_loop().time()

@@ -226,6 +226,8 @@ class WorkerHost(Callerless):
                 continue
             self._renewed_at = loop.time()
             for claim in lost:
+                if mine[claim].moving:  # given back while this was under way
+                    continue
                 self.counts.fenced += 1
                 mine[claim].stop("its claim was lost")
             await asyncio.sleep(RENEW_EVERY)

@@ -64,6 +64,8 @@ class Leave(msgspec.Struct, tag="leave", frozen=True, forbid_unknown_fields=True
 class ToolBegun(msgspec.Struct, tag="tool", frozen=True, forbid_unknown_fields=True):
     """The worker is about to run a tool: if no result comes, its outcome is unknown.
 
+    It runs once this is `Noted`.
+
     Attributes:
         id: The call's.
         name: The tool's.
@@ -73,7 +75,17 @@ class ToolBegun(msgspec.Struct, tag="tool", frozen=True, forbid_unknown_fields=T
     name: Name
 
 
-Notice = Joined | Left | Present | Leave | ToolBegun
+class Noted(msgspec.Struct, tag="noted", frozen=True, forbid_unknown_fields=True):
+    """The main worker's process knows of a tool that is about to run, and still hears the worker.
+
+    Attributes:
+        id: The call's.
+    """
+
+    id: Name
+
+
+Notice = Joined | Left | Present | Leave | ToolBegun | Noted
 
 
 class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -138,7 +138,9 @@ class AgentBridge(BusBridgeProcessor):
         self._silent = self._ending
         self.owed.said(frame)
         if self.owed.deaf and isinstance(frame, LLMFullResponseEndFrame):
-            if not self.owed.asked_since:  # all of what was cut short is here, and was dropped
+            # All of what was cut short is here, and was dropped. From a tool that it called it goes
+            # on with the result, and to be asked again would call that twice.
+            if not (self.owed.asked_since or self.owed.called):
                 await self._ask_again()
         elif not (self.owed.deaf and isinstance(frame, SAID)):
             frame.metadata[FROM_WORKER] = message.source

@@ -9,6 +9,7 @@ from pipecat.frames.frames import (
     FunctionCallCancelFrame,
     FunctionCallInProgressFrame,
     FunctionCallResultFrame,
+    FunctionCallsStartedFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMMessagesAppendFrame,
@@ -16,6 +17,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from pipecat_workers_cli.recipe.names import END, TRANSFER
+from pipecat_workers_cli.wire.limits import FUNCTION_CALLS, Refused
 
 AGAIN = (TRANSFER, END)
 """Tools that are carried out where the caller is, so that it is known there if they were not:
@@ -43,6 +45,7 @@ class Owed:
         tools: Tools that run for it, by the call's id.
         deaf: Whether an answer was cut short, so that the rest of it is not to be said.
         asked_since: Whether it was asked something else since then.
+        called: Whether it has called tools in that answer, so that it goes on from their results.
     """
 
     def __init__(self, activation: BusActivateWorkerMessage | None = None) -> None:
@@ -52,6 +55,7 @@ class Owed:
         self.tools: dict[str, str] = {}
         self.deaf = False
         self.asked_since = False
+        self.called = False
         self._answered: set[str] = set()
         self._asked_at = 0
 
@@ -70,7 +74,13 @@ class Owed:
         self._asked_at = len(context.get_messages())
 
     def begun(self, id: str, name: str) -> None:
-        """A tool is about to run; the frame that says so may never come."""
+        """A tool is about to run; the frame that says so may never come.
+
+        Raises:
+            Refused: More of them run than any LLM calls at once.
+        """
+        if len(self.tools) >= FUNCTION_CALLS:
+            raise Refused("too many tools at once")
         self.tools[id] = name
 
     def cut_short(self) -> None:
@@ -85,10 +95,12 @@ class Owed:
                 self.activation = None
                 self.turn = self.turn or bool(frame.run_llm)
             case LLMFullResponseStartFrame():
-                self.deaf = False
+                self.deaf = self.called = False
+            case FunctionCallsStartedFrame():
+                self.called = True
             case LLMFullResponseEndFrame():
                 self.turn = self.turn and self.deaf
-            case FunctionCallInProgressFrame():
+            case FunctionCallInProgressFrame() if len(self.tools) < FUNCTION_CALLS:
                 self.tools[frame.tool_call_id] = frame.function_name
             case FunctionCallResultFrame() if _is_under_way(frame):
                 self._answered.add(frame.tool_call_id)

@@ -1,6 +1,7 @@
 """What a process's post promises, on a real engine and whatever happens to that."""
 
 import asyncio
+import itertools
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -8,7 +9,7 @@ import pytest
 
 from pipecat_workers_cli.buses import outbox, post
 from pipecat_workers_cli.buses.network import BusDown
-from pipecat_workers_cli.buses.outbox import WAITING_LETTERS
+from pipecat_workers_cli.buses.outbox import WAITING_LETTERS, Bounds, Outbox
 from pipecat_workers_cli.buses.post import open_post
 from pipecat_workers_cli.wire import letter as wire
 from pipecat_workers_cli.wire.letter import Letter, Parcel
@@ -139,6 +140,14 @@ async def test_what_waits_is_bounded_without_sound_too(server, join_post):
     assert await one.sent(other.address, within=10)
     await read.has(20 - one.counts.lost)
     assert read.numbers == list(range(20 - one.counts.lost))
+
+
+@pytest.mark.parametrize(("most", "name", "body"), [(65_536, 39, 40), (1_048_576, 200, 60)])
+def test_a_parcel_of_many_small_letters_is_no_larger_than_the_other_end_takes(most, name, body):
+    outbox = Outbox("here", itertools.count(1), Bounds(parcel_bytes=most))
+    for _ in range(WAITING_LETTERS):
+        outbox.add(Letter("c" * 8, "\u20ac" * name, 2**40, b"x" * body), audio=False)
+    assert most / 4 < len(outbox.parcel()) <= most
 
 
 @on_redis

@@ -20,12 +20,13 @@ from pipecat.pipeline.job_decorator import job
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.base_worker import BaseWorker
 
+from pipecat_workers_cli.buses import remote
 from pipecat_workers_cli.buses.post import open_post
 from pipecat_workers_cli.buses.remote import UNKNOWN, HubBus, Seat, SpokeBus
 from pipecat_workers_cli.call.run import running
 from pipecat_workers_cli.wire.format import Codec
 from pipecat_workers_cli.wire.letter import Letter
-from pipecat_workers_cli.wire.limits import MESSAGE_BYTES
+from pipecat_workers_cli.wire.limits import FUNCTION_CALLS, MESSAGE_BYTES
 from tests.waiting import until
 
 CALL, MAIN, WORKER, EPOCH = "call", "acme", "ann", 1001
@@ -216,6 +217,24 @@ async def test_of_two_jobs_that_began_the_one_without_an_answer_is_not_done_agai
     await line.die()
     assert line.heard_here.failed == {"b": UNKNOWN}
     assert line.hub.jobs_of(WORKER) == ["c"]
+
+
+@on_redis
+async def test_nothing_is_done_for_a_hub_that_hears_another_by_now(line, monkeypatch):
+    monkeypatch.setattr(remote, "NOTED_WITHIN", 0.3)
+    assert await line.spoke.announce("tool_1", "pay")
+    await line.die()
+    assert not await line.spoke.announce("tool_2", "pay")
+
+
+@on_redis
+async def test_a_worker_that_has_too_many_tools_at_once_runs_no_more(line, monkeypatch):
+    monkeypatch.setattr(remote, "NOTED_WITHIN", 0.3)
+    await line.hold("a")
+    for number in range(FUNCTION_CALLS):
+        assert await line.spoke.announce(f"tool_{number}", "pay")
+    assert not await line.spoke.announce("one_more", "pay")
+    assert await line.spoke.announce("a", "hold")
 
 
 @on_redis

@@ -33,6 +33,9 @@ ASKED = {
 }
 """The same of those who answer jobs."""
 
+SLOW_ANSWERS = (COUNTED, "I have thought about it.", "It is done.")
+"""To "count", "think" and "pay later", each of which takes more than half a second."""
+
 EFFECTS = ("order slow boots", "expert, pay me", "pay a dollar", "wrap it")
 """What of all that has an effect, each of which is to be seen once."""
 
@@ -77,15 +80,16 @@ async def test_a_host_that_is_killed_leaves_its_calls_to_another(shop: Shop):
 @EITHER
 async def test_a_host_that_was_frozen_says_nothing_stale_and_lets_go(shop: Shop):
     asleep = await shop.opened("clerk", "till")
-    async with shop.callers(2) as callers:
+    async with shop.callers(3) as callers:
         for caller in callers:
             await caller.hears(WELCOME, within=10)
         awake = await shop.opened("clerk", "till")
         await callers[0].say("count")
         await callers[1].say("think")
+        await callers[2].say("pay later")
         await asyncio.sleep(0.5)
         asleep.popen.send_signal(signal.SIGSTOP)
-        for caller, answer in zip(callers, [COUNTED, "I have thought about it."], strict=True):
+        for caller, answer in zip(callers, SLOW_ANSWERS, strict=True):
             await caller.hears(answer, within=ANSWERED_WITHIN)
             await caller.asks("word fresh", "Your word is fresh.")
         before = [list(caller.call.entries) for caller in callers]
@@ -93,31 +97,35 @@ async def test_a_host_that_was_frozen_says_nothing_stale_and_lets_go(shop: Shop)
         late = [caller.call.call.main.bridge.dropped for caller in callers]
         await until(lambda: all(late), late, within=5)
 
-        await shop.held("clerk", {asleep: 0, awake: 2}, within=5)
+        await shop.held("clerk", {asleep: 0, awake: 3}, within=5)
         for caller, told in zip(callers, before, strict=True):
             assert caller.call.entries == told
-            assert caller.kept(COUNTED) + caller.kept("I have thought about it.") == 1
+            assert sum(map(caller.kept, SLOW_ANSWERS)) == 1
             await caller.asks("word more", "Your word is more.")
+    assert shop.ledger == ["pay later"]
     assert asleep.popen.poll() is None
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("asleep_for", [2.5, 4.5, 10])
+@pytest.mark.parametrize(
+    "asleep_for", [2.5, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (4.5, 10))]
+)
 async def test_the_only_host_may_sleep_and_go_on(shop: Shop, asleep_for):
     only = await shop.opened("clerk")
-    async with shop.callers(2) as callers:
+    async with shop.callers(3) as callers:
         for caller in callers:
             await caller.hears(WELCOME, within=10)
         await callers[0].say("count")
         await callers[1].say("think")
+        await callers[2].say("pay later")
         await asyncio.sleep(0.5)
         only.popen.send_signal(signal.SIGSTOP)
         await asyncio.gather(*(caller.hears(WAIT, within=FILLED_WITHIN) for caller in callers))
         await asyncio.sleep(asleep_for - FILLED_WITHIN)
         only.popen.send_signal(signal.SIGCONT)
-        for caller, answer in zip(callers, [COUNTED, "I have thought about it."], strict=True):
+        for caller, answer in zip(callers, SLOW_ANSWERS, strict=True):
             await caller.hears(answer, within=ANSWERED_WITHIN)
             assert caller.kept(answer) == 1
+        assert shop.ledger == ["pay later"]
         assert callers[0].kept("one two") == 1
         await callers[0].asks("word awake", "Your word is awake.")
 

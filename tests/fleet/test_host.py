@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from pipecat_workers_cli.buses.network import LEASE
+from pipecat_workers_cli.buses.redis import RedisNetwork
 from pipecat_workers_cli.buses.urls import SharedBus, open_network
 from pipecat_workers_cli.call.hosts import queue_of
 from pipecat_workers_cli.fleet.health import serving_health
@@ -83,6 +84,30 @@ async def test_what_is_on_its_way_to_a_host_that_drains_is_anothers_at_once(serv
             assert await host.drain(within=1)  # the answer to its claim lies here unread
         (claim,) = await network.claim([queue], most=1)
         assert claim.number > 1
+
+
+async def test_a_claim_that_was_given_back_meanwhile_is_not_taken_for_lost(server, monkeypatch):
+    under_way, renew = asyncio.Event(), RedisNetwork.renew
+
+    async def late(network, claims):
+        if claims:
+            under_way.set()
+            await asyncio.sleep(0.3)
+        return await renew(network, claims)
+
+    monkeypatch.setattr(RedisNetwork, "renew", late)
+    bus = SharedBus(server.url, f"test_{uuid4().hex[:8]}")
+    async with open_network(bus) as network, hosting(bus, "greeter") as host:
+        await offer(network, "greeter")
+        await until(lambda: host.held)
+        (hosted,) = host.held.values()
+        await under_way.wait()
+        draining = asyncio.create_task(host.drain(within=0))
+        await asyncio.sleep(1)
+        assert hosted.moving
+        assert host.counts.fenced == 0
+        assert host.held  # it goes on until another has it
+        await draining
 
 
 async def test_health_is_told_on_both_kinds_of_address(server):

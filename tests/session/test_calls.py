@@ -61,3 +61,24 @@ async def test_while_a_call_opens_others_wait_for_it_and_who_means_another_does_
         assert one is other is await calls.find(None, busy=never)
         assert calls.held == 1
         await calls.end_all()
+
+
+async def test_a_session_ends_its_calls_while_a_caller_runs_out_of_time():
+    calls = calls_of(Slow())
+    began = asyncio.Event()
+
+    async def arrive() -> None:
+        async with calls.arriving(0.01):
+            try:
+                began.set()
+                await asyncio.sleep(5)
+            finally:
+                await asyncio.sleep(0.1)  # a handshake that is tidied up
+
+    arriving = asyncio.create_task(arrive())
+    await began.wait()
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        await calls.end_all()
+        with pytest.raises(TimeoutError):
+            await arriving
