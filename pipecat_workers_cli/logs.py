@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 from traceback import format_exception
@@ -137,14 +138,29 @@ def set_up_logs(
         line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level.name:<7} {name}: {message}"
     verbose = (level or "").lower() in VERBOSE
 
+    is_lost = False
+
+    def put(text: str) -> None:
+        nonlocal is_lost
+        if is_lost:
+            return
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError as error:  # what raised here would be told with all that was to be logged
+            is_lost = True
+            with suppress(OSError):
+                stream.close()
+            if log_file is not None:
+                _tell_lost(log_file, error)
+
     def write_redacted(message: "Message") -> None:
-        stream.write(redact(message))
+        put(redact(message))
 
     def write_json(message: "Message") -> None:
         if not _quotes_callers(message.record):
             fields = dict(_fields(message.record, verbose=verbose))
-            stream.write(json.dumps(fields, ensure_ascii=False) + "\n")
-            stream.flush()
+            put(json.dumps(fields, ensure_ascii=False) + "\n")
 
     write = write_json if log_format is LogFormat.JSON else write_redacted
     if level is None and log_file is None:
@@ -152,6 +168,12 @@ def set_up_logs(
     else:
         logger.add(write, level=(level or "info").upper(), format=line, diagnose=False)
     logging.basicConfig(handlers=[_Loguru()], level=logging.WARNING, force=True)
+
+
+def _tell_lost(log_file: Path, error: OSError) -> None:
+    what = f"the log file {log_file} can't be written: {error.strerror}"
+    with suppress(OSError):
+        sys.stderr.write(f"error: {what}\n  try: make room; nothing more is logged\n")
 
 
 def _quotes_callers(record: "Record") -> bool:

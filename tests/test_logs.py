@@ -121,6 +121,20 @@ def test_no_key_is_in_a_log_file_not_even_in_a_traceback(
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_log_that_can_not_be_written_is_told_once_and_shows_nothing_of_its_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
+    set_up_logs("debug", Path("/dev/full"))
+    for _ in range(3):
+        logger.error(f"connecting with {KEY}")
+    assert capsys.readouterr() == (
+        "",
+        "error: the log file /dev/full can't be written: No space left on device\n"
+        "  try: make room; nothing more is logged\n",
+    )
+
+
 def test_a_traceback_does_not_show_the_values_of_variables(tmp_path: Path) -> None:
     log_file = tmp_path / "handoff.log"
     set_up_logs("debug", log_file)

@@ -280,6 +280,13 @@ class CallLog(BaseObserver):
             more["took_ms"] = _since(self._jobs.pop(key))
         self.tell(event="job", id=id, name=name, state=state, **more)
 
+    @property
+    def mend(self) -> str:
+        """What to do about the failure."""
+        if self.code_failed:
+            return "mend its code; see where it failed with -v"
+        return "check keys and network: pmw doctor; or see -v"
+
     def _tell_error(self, frame: ErrorFrame) -> None:
         worker = frame.metadata.get(FROM_WORKER, self._main)
         self.code_failed = frame.category is ErrorCategory.APPLICATION

@@ -6,6 +6,7 @@ process, as Python does; a recipe that is read anew meets the code it met before
 
 import asyncio
 import functools
+import json
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,7 @@ def load_tool(reference: str, folder: Path) -> "Tool":
     from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
     from pipecat.services.llm_service import FunctionCallParams
 
+    from pipecat_workers_cli.workers.jobs import staying
     from pipecat_workers_cli.workers.tools import Tool
 
     function: Any = load_own(reference, folder)
@@ -69,11 +71,13 @@ def load_tool(reference: str, folder: Path) -> "Tool":
         answered = asyncio.Event()
 
         async def note(result: Any, **more: Any) -> None:
+            json.dumps(result)  # raises here, where the tool is, and not where it is read
             await params.result_callback(result, **more)
             answered.set()
 
         noting = replace(params, result_callback=note)
-        returned: object = await wrapped.invoke(args=params.arguments, params=noting)
+        with staying():
+            returned: object = await wrapped.invoke(args=params.arguments, params=noting)
         if not answered.is_set():
             await _await_answer(answered, returned)
 

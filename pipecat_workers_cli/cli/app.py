@@ -4,10 +4,12 @@ What a command needs is imported when it runs: Pipecat takes over two seconds to
 and `--help` must not wait for it.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -29,6 +31,7 @@ from pipecat_workers_cli.cli.doctor import doctor
 from pipecat_workers_cli.cli.eval import evaluate
 from pipecat_workers_cli.cli.family import HELP
 from pipecat_workers_cli.cli.patterns import code, debate, handoff, run, sensor
+from pipecat_workers_cli.cli.plain_text import plain
 from pipecat_workers_cli.cli.proxy import proxy_app
 from pipecat_workers_cli.cli.ps import ps
 from pipecat_workers_cli.cli.recipe import recipe_app
@@ -181,6 +184,20 @@ def unwritten_stdout() -> PmwError | None:
     return None
 
 
+def _explained(error: Exception) -> PmwError:
+    """Say what any program may meet, a full disk or a directory that is gone; else its name."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        return PmwError(f"cannot write: {error.strerror}", mend="make room, or write elsewhere")
+    if isinstance(error, FileNotFoundError):
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            what = "the directory that this was started in is gone"
+            return PmwError(what, mend="go to one that is there: cd")
+    name = type(error).__name__  # its text may hold a key or a password
+    return PmwError(f"unexpected {name}", mend="see it all with -v")
+
+
 def report(error: Exception, terminal: Terminal, words: Sequence[str], program: str = "pmw") -> int:
     """Print an error in two lines: what happened, what to do. A recipe's faults each get two.
 
@@ -201,9 +218,8 @@ def report(error: Exception, terminal: Terminal, words: Sequence[str], program: 
             from pipecat_workers_cli.logs import redact
 
             print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
-        name = type(error).__name__  # its text may hold a key or a password
-        error = PmwError(f"unexpected {name}", mend="see it all with -v")
+        error = _explained(error)
     told = [(fault.headline, fault.mend) for fault in getattr(error, "faults", ())]
     for what, mend in told or [(error.what, error.mend)]:
-        print(f"error: {what}\n  try: {mend}", file=sys.stderr)
+        print(f"error: {plain(what)}\n  try: {plain(mend)}", file=sys.stderr)
     return error.exit_code

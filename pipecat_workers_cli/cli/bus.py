@@ -10,6 +10,7 @@ import typer
 from pipecat_workers_cli.cli.arguments import Json, OutputOption, takes_log_options
 from pipecat_workers_cli.cli.bench import bench
 from pipecat_workers_cli.cli.choice import FilterOption
+from pipecat_workers_cli.cli.plain_text import plain
 from pipecat_workers_cli.cli.progress import reading
 from pipecat_workers_cli.cli.shared_bus import init
 from pipecat_workers_cli.cli.terminal import Terminal
@@ -105,7 +106,7 @@ def show(
         case Form.TEXT:
             told = lines(map(as_text, stories))
     for line in told:
-        typer.echo(line)
+        typer.echo(plain(line) if form in (Form.TEXT, Form.MERMAID) else line)
     _report(Terminal.of(context), recording, strict=strict)
 
 
@@ -201,9 +202,9 @@ def diff(
     else:
         typer.echo(f"different in turn {first.turn}:")
         for line in first.before:
-            typer.echo(f"  {line}")
-        typer.echo(f"- {first.one or '(nothing more)'}")
-        typer.echo(f"+ {first.other or '(nothing more)'}")
+            typer.echo(f"  {plain(line)}")
+        typer.echo(f"- {plain(first.one or '(nothing more)')}")
+        typer.echo(f"+ {plain(first.other or '(nothing more)')}")
     if first is not None:
         raise typer.Exit(1)
 

@@ -1,5 +1,6 @@
 """The commands for a worker at the other end of a WebSocket: its end, and the caller's."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
@@ -195,11 +196,12 @@ def call(
 ) -> None:
     """Hold calls whose LLM worker is at the other end of a WebSocket."""
     from pipecat_workers_cli.cli.patterns import hold_calls, with_sets
+    from pipecat_workers_cli.recipe.values import ADDRESS_PATTERN
     from pipecat_workers_cli.settings import load_env
 
     terminal = Terminal.of(context)
     load_env(terminal.env_file)
-    if not remote_url.startswith(("ws://", "wss://")):
+    if re.match(ADDRESS_PATTERN, remote_url) is None:
         raise ConfigurationError(
             "--remote-url takes the address of a WebSocket", mend=f"--remote-url {REMOTE_URL}"
         )

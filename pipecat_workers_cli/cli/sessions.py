@@ -48,7 +48,7 @@ def say(
     from pipecat_workers_cli.session.messages import TURN, Done, Say, Told
     from pipecat_workers_cli.traffic.entry import TOLD
 
-    text = " ".join(words).strip()
+    text = " ".join(words).strip().encode(errors="replace").decode()  # what isn't UTF-8 is a "?"
     if not text or len(text) > TURN:
         raise ConfigurationError(
             f"a turn has between 1 and {TURN} characters", mend="say something, or break it up"

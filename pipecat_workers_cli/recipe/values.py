@@ -28,7 +28,9 @@ IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 REFERENCE_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 KIND_PATTERN = r"^([a-z][a-z0-9_-]{0,39}|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)$"
 
-ADDRESS_PATTERN = r"^wss?://[^\s@/?#]+(/[^\s?#]*)?(\?[^\s#]*)?$"
+_HOST = r"([^\s@/?#:\[\]]+|\[[0-9A-Fa-f:.]+\])"
+_PORT = r"([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
+ADDRESS_PATTERN = rf"^wss?://{_HOST}(:{_PORT})?(/[^\s?#]*)?(\?[^\s#]*)?$"
 SENDABLE_PATTERN = r"^[\x21-\x7e]+$"
 
 TRIGGERS = ("user", "opening", "transfer", "developer", "tool")

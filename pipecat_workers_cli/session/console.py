@@ -29,7 +29,6 @@ from pipecat_workers_cli.transports.spoken import RATE, SpokenTransport
 CALLER = Choice(Role.TTS, "piper", "joe-high")  # unlike any agent that ships
 HEARD_WITHIN = 10.0  # seconds from the end of a spoken turn until it is words
 PAUSE = 0.3  # seconds that people leave before they answer
-MEND_CODE = "mend its code; see where it failed with -v"
 IDLE = "idle timeout"  # Pipecat's own word for it, on the bus
 
 
@@ -219,10 +218,7 @@ async def _answered(call: Call) -> None:
     await call.settled()
     if call.log.failure is not None:
         call.end("no answer")  # or the reason would be that leaving stopped it
-        mend = (
-            MEND_CODE if call.log.code_failed else "check keys and network: pmw doctor; or see -v"
-        )
-        raise PmwError(f"no answer: {call.log.failure}", mend=mend)
+        raise PmwError(f"no answer: {call.log.failure}", mend=call.log.mend)
     if call.reason == IDLE:
         raise PmwError("no answer before the idle timeout", mend="see why with -v")
 

@@ -234,9 +234,7 @@ class SessionSocket:
         finally:
             unsubscribe()
         if call.log.failure is not None:
-            raise PmwError(
-                f"no answer: {call.log.failure}", mend="check keys and network: pmw doctor"
-            )
+            raise PmwError(f"no answer: {call.log.failure}", mend=call.log.mend)
         return Done()
 
 

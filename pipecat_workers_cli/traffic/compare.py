@@ -92,10 +92,10 @@ def find_divergence(
     turn = 0
     pairs = zip_longest(traits(one, ignore=ignore), traits(other, ignore=ignore))
     for mine, yours in pairs:
+        turn += all(trait is None or trait.what[0] == "user" for trait in (mine, yours))
         if mine is None or yours is None or mine.what != yours.what or not same(mine, yours):
             first, second = (trait and trait.line for trait in (mine, yours))
             return Divergence(tuple(before[-CONTEXT:]), first, second, turn)
-        turn += mine.what[0] == "user"
         before.append(mine.line)
     return None
 

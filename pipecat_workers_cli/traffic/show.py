@@ -8,6 +8,7 @@ from pipecat_workers_cli.traffic.story import Step, Story, Turn, walk
 
 SHORT = 120  # characters of a text in a line of its own
 WORDS = 6  # of an answer that a scenario expects again
+OBEYED = re.compile(r"[\x7f-\x9f]")  # JSON escapes those below the space
 LIFELINE = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -78,7 +79,7 @@ def as_scenario(story: Story) -> Iterator[str]:
         said = next((step.text for step in turn.steps if step.what == "user"), None)
         expected = [*_expected(turn)]
         if said is not None:
-            yield f"      - user: {json.dumps(said, ensure_ascii=False)}"
+            yield f"      - user: {_quoted(said)}"
         if expected:
             yield "        expect:" if said is not None else "      - expect:"
             yield from expected
@@ -92,12 +93,12 @@ def _expected(turn: Turn) -> Iterator[str]:
             yield "            calls:"
             yield f"              - name: {json.dumps(step.name)}"
             if step.args:
-                yield f"                args: {json.dumps(step.args, ensure_ascii=False)}"
+                yield f"                args: {_quoted(step.args)}"
         elif step.what == "bot" and step.text and not _is_filler(step, turn):
             words = " ".join(step.text.split()[:WORDS])
             yield "          - event: response"
             yield "            check_from: turn_start"
-            yield f"            text_contains: {json.dumps(words, ensure_ascii=False)}"
+            yield f"            text_contains: {_quoted(words)}"
 
 
 def _is_filler(step: Step, turn: Turn) -> bool:
@@ -186,6 +187,12 @@ def _label(text: str | None) -> str:
     """Escape what would end a Mermaid line or begin a comment."""
     escaped = _short(text).replace("#", "#35;").replace(";", "#59;").replace("#35#59;", "#35;")
     return escaped.replace("<", "#lt;").replace(">", "#gt;").replace("%%", "%#37;") or " "
+
+
+def _quoted(value: object) -> str:
+    """Return what YAML reads as `value`, with nothing in it that a terminal obeys."""
+    text = json.dumps(value, ensure_ascii=False)
+    return OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
 
 
 def _args(args: dict[str, object] | None) -> str:

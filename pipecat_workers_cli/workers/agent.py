@@ -19,7 +19,7 @@ from pipecat.workers.llm import LLMWorker, LLMWorkerActivationArgs, tool
 
 from pipecat_workers_cli.recipe.names import END, TRANSFER
 from pipecat_workers_cli.workers.cues import count_handovers, parse_cue, transfer_cue
-from pipecat_workers_cli.workers.jobs import JobsEnd
+from pipecat_workers_cli.workers.jobs import JobsEnd, staying
 from pipecat_workers_cli.workers.tools import (
     DONE,
     END_SCHEMA,
@@ -85,7 +85,7 @@ class TakesCall(JobsEnd, LLMWorker):
         @functools.wraps(method)
         async def announced(params: FunctionCallParams, *args: Any, **arguments: Any) -> Any:
             if await is_announced(params):
-                with traced(params):
+                with traced(params), staying():
                     return await tracked(params, *args, **arguments)
             return None
 

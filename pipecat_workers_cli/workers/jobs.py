@@ -12,7 +12,7 @@ import functools
 import json
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -370,6 +370,15 @@ def _ending(handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
     return ending
 
 
+@contextlib.contextmanager
+def staying() -> Generator[None]:
+    """Make an error of a user's `sys.exit`, which would take every call of this process along."""
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(f"it called sys.exit({error.code!r})") from error
+
+
 async def _announced(
     handler: Callable[..., Awaitable[None]], worker: JobsEnd, job: BusJobRequestMessage
 ) -> None:
@@ -383,4 +392,5 @@ async def _announced(
         raise JobFailed(LINE_DOWN)
     if worker.trace is not None:
         worker.trace.hang_from(job)
-    await handler(worker, job)
+    with staying():
+        await handler(worker, job)

@@ -1,5 +1,6 @@
 """The program as its user meets it: help, exit codes, two lines of error, options everywhere."""
 
+import errno
 import io
 import os
 import re
@@ -242,6 +243,30 @@ def test_the_text_of_an_unexpected_error_may_hold_a_key_and_is_not_shown(
 ) -> None:
     failing(monkeypatch, ValueError(f"wrong key {KEY}"))
     assert run("fail") == (1, "", "error: unexpected ValueError\n  try: see it all with -v\n")
+
+
+def test_what_is_told_of_an_error_moves_no_cursor(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, PmwError("it said: a\nb\x1b]0;title\x07", mend="mend\x9bit"))
+    assert run("fail") == (1, "", "error: it said: a b ]0;title \n  try: mend it\n")
+
+
+def test_a_full_disk_and_a_directory_that_is_gone_are_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failing(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    told = "error: cannot write: No space left on device\n  try: make room, or write elsewhere\n"
+    assert run("fail") == (1, "", told)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    failing(monkeypatch, FileNotFoundError(errno.ENOENT, "No such file or directory"))
+    code, _, err = run("fail")
+    assert (code, err.partition("\n")[0]) == (
+        1,
+        "error: the directory that this was started in is gone",
+    )
 
 
 def test_verbose_shows_where_an_unexpected_error_came_from_without_the_key(

@@ -9,7 +9,9 @@ from tests.program import run_here
 
 CODE = """
 import asyncio
+import datetime
 import os
+import sys
 from pipecat.workers.base_worker import BaseWorker
 
 class Raises(BaseWorker):
@@ -27,6 +29,14 @@ class Stubborn(BaseWorker):
 async def find_order(params, question: str):
     '''Find an order.'''
     raise LookupError("no order for sk-live-0123456789")
+
+async def leave(params, question: str):
+    '''Leave.'''
+    sys.exit(7)
+
+async def when(params, question: str):
+    '''Say when.'''
+    await params.result_callback(datetime.datetime(2026, 1, 1))
 """
 RECIPE = """
 name = "mine"
@@ -94,7 +104,7 @@ def test_a_class_that_raises_when_it_is_built_ends_the_call_before_it_began(run)
     assert (code, out) == (1, "")
     assert err.splitlines() == [
         "error: worker 'one' of kind 'own:Raises' can't be built: "
-        "OSError: no shelf for *** (own.py:8)",
+        "OSError: no shelf for *** (own.py:10)",
         "  try: mend its class; see it all with -v",
     ]
 
@@ -104,6 +114,22 @@ def test_a_tool_that_raises_ends_a_scripted_call_with_what_it_raised(run):
     assert code == 1
     assert err.splitlines() == [
         "error: no answer: main: Error executing function call [find_order]: no order for ***",
+        "  try: mend its code; see where it failed with -v",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tool", "what"),
+    [
+        ("leave", "it called sys.exit(7)"),
+        ("when", "Object of type datetime is not JSON serializable"),
+    ],
+)
+def test_a_tool_that_ends_the_process_or_answers_no_json_has_raised(run, tool, what):
+    code, _, err = run(main=f'tools = ["own:{tool}"]')
+    assert code == 1
+    assert err.splitlines() == [
+        f"error: no answer: main: Error executing function call [{tool}]: {what}",
         "  try: mend its code; see where it failed with -v",
     ]
 

@@ -142,6 +142,24 @@ def test_a_changed_price_is_found_even_by_fuzzy_words(handoff_entries):
     assert find_divergence(story_of(handoff_entries), story_of(dearer), words=Words.OFF) is None
 
 
+def test_other_words_of_the_caller_are_in_the_turn_that_they_begin(handoff_entries):
+    place = next(i for i, entry in enumerate(handoff_entries) if entry.event == "user")
+    entries = [*handoff_entries]
+    entries[place] = replace(entries[place], text="Something else")
+    found = find_divergence(story_of(handoff_entries), story_of(entries))
+    assert (found.turn, found.other) == (1, "user: Something else")
+
+
+def test_a_scenario_holds_nothing_that_a_terminal_obeys(handoff_entries):
+    entries = [
+        replace(entry, text="evil \x9b31m \x1b[2J words") if entry.event == "user" else entry
+        for entry in handoff_entries
+    ]
+    text = "\n".join(as_scenario(story_of(entries)))
+    assert "evil \\u009b31m" in text
+    assert yaml.safe_load(text)["scenarios"][0]["turns"][1]["user"] == "evil \x9b31m \x1b[2J words"
+
+
 def test_other_words_for_the_same_pass_as_fuzzy(handoff_entries):
     kinder = [
         replace(e, text=e.text.replace("cost $299", "are just $299")) if e.event == "bot" else e
