@@ -240,6 +240,7 @@ def test_set_delays_are_found_in_the_parts_of_a_spoken_answer(pmw_env, tmp_path)
     assert answer["latency_ms"] / 1000 == pytest.approx(answered[0] - question[1], abs=0.3)
 
 
+@pytest.mark.long
 async def test_a_session_records_each_of_its_calls_in_a_file_of_its_own(serve, tmp_path):
     server = serve("run", write_brief(tmp_path), *OFFLINE, "--audio", "call.wav")
     for words in ("How much is the invisible paint?", "What do you sell?"):

@@ -53,6 +53,53 @@ async def test_a_way_that_falls_silent_is_left_and_the_answer_comes_once_by_anot
     assert texts(call).count(ANSWER) == 1
 
 
+PAY = """
+name = "pay"
+[main]
+name = "acme"
+opening = { message = "Welcome the caller." }
+[[workers]]
+name = "assistant"
+tools = ["till:pay"]
+script = [
+  { on = "opening", say = "Hello." },
+  { on = "user", match = "pay", delay = 1.5, call = "pay", args = { text = "{text}" } },
+  { on = "tool", say = "It is done." },
+]
+"""
+TILL = """
+from pathlib import Path
+
+async def pay(params, text: str):
+    '''Pay.'''
+    with (Path(__file__).parent / "ledger").open("a") as ledger:
+        ledger.write(text + ".")
+    await params.result_callback("paid")
+"""
+
+
+@pytest.mark.long
+async def test_a_tool_that_is_called_while_the_way_is_silent_runs_once(tmp_path):
+    path = tmp_path / "pay.toml"
+    path.write_text(PAY)
+    (tmp_path / "till.py").write_text(TILL)
+    async with proxying(str(path)) as gateway, open_tunnel(gateway.doorstep.url) as tunnel:
+        at = AT.format(tunnel.url)
+        links = Links(LinkOptions())
+        async with open_words_call(str(path), sets=(at,), distribution=links) as call:
+            await call.opened()
+            await call.transport.send_turn("pay a dollar")
+            await call.until("user", text="pay a dollar")
+            await asyncio.sleep(0.5)
+            tunnel.open.clear()
+            await call.until("bot", worker="acme", text="One moment, please.")
+            await until(lambda: not gateway.held, within=15)
+            tunnel.open.set()
+            await call.until("bot", text="It is done.")
+            await asyncio.sleep(5)
+    assert (tmp_path / "ledger").read_text() == "pay a dollar."
+
+
 async def test_a_reader_that_does_not_read_costs_sound_first_and_no_words():
     """The other end takes nothing for a while: what waits is bounded, and words come through."""
     reads, got = asyncio.Event(), []
