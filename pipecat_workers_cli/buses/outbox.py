@@ -13,7 +13,6 @@ WAITING_LETTERS = 4_000  # over a minute of one call's audio
 WAITING_BYTES = 16 * 1024 * 1024
 ASK_AGAIN = 0.25  # seconds between looks for an inbox that isn't there
 AROUND = 24  # bytes of a letter beside its body and its names
-AROUND_ALL = 2_048  # bytes of a parcel beside its letters
 GONE_AFTER = 6.0  # seconds without an inbox; its owner may need 4.8 to see that all data is lost
 
 
@@ -131,7 +130,8 @@ class Outbox:
             while self._waiting and len(letters) < PARCEL_LETTERS:
                 first = self._waiting[0].letter
                 size += len(first.body) + 4 * (len(first.call) + len(first.worker)) + AROUND
-                if letters and size > self._bounds.parcel_bytes - AROUND_ALL:
+                # The larger a parcel, the longer both ends wait for each other; half is quickest.
+                if letters and size > self._bounds.parcel_bytes // 2:
                     break
                 self._last, letter, audio = self._waiting.popleft()
                 letters.append(letter)
