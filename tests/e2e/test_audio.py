@@ -202,7 +202,7 @@ def test_speech_is_part_of_the_turn_in_the_calls_trace(handoff):
     assert [span.name for span in speech.values() if span.kind == "stt"] == ["stt tiny"]
     assert speech["tts", "support", "handoff"].attributes["gen_ai.provider.name"] == "piper"
     everything = "".join(span.raw for span in handoff.spans).lower()
-    assert "299" not in everything
+    assert "rocket" not in everything  # a number may stand in any time or id
     assert "how much" not in everything
 
 
