@@ -149,9 +149,9 @@ def set_up_logs(
             stream.flush()
         except OSError as error:  # what raised here would be told with all that was to be logged
             is_lost = True
-            with suppress(OSError):
-                stream.close()
             if log_file is not None:
+                with suppress(OSError):
+                    stream.close()
                 _tell_lost(log_file, error)
 
     def write_redacted(message: "Message") -> None:

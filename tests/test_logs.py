@@ -1,5 +1,6 @@
 """No sink of the logs holds a secret, and nobody is shown what they didn't ask for."""
 
+import io
 import json
 import os
 import stat
@@ -133,6 +134,19 @@ def test_a_log_that_can_not_be_written_is_told_once_and_shows_nothing_of_its_lin
         "error: the log file /dev/full can't be written: No space left on device\n"
         "  try: make room; nothing more is logged\n",
     )
+
+
+def test_an_stderr_that_nobody_reads_any_more_stays_open_for_who_writes_there_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Unread(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Unread())
+    set_up_logs(None, None)
+    logger.error("lost")
+    assert not sys.stderr.closed
 
 
 def test_a_traceback_does_not_show_the_values_of_variables(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class Outbox:
             while self._waiting and len(letters) < PARCEL_LETTERS:
                 first = self._waiting[0].letter
                 size += len(first.body) + 4 * (len(first.call) + len(first.worker)) + AROUND
-                # The larger a parcel, the longer both ends wait for each other; half is quickest.
+                # What is counted is the most that a letter takes; half leaves room for the head.
                 if letters and size > self._bounds.parcel_bytes // 2:
                     break
                 self._last, letter, audio = self._waiting.popleft()

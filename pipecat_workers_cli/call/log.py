@@ -92,6 +92,13 @@ class CallLog(BaseObserver):
         self._tools: dict[str, float] = {}
         self._given: list[Any] = []
 
+    @property
+    def mend(self) -> str:
+        """What to do about the failure."""
+        if self.code_failed:
+            return "mend its code; see where it failed with -v"
+        return "check keys and network: pmw doctor; or see -v"
+
     def tell(self, **fields: object) -> None:
         """Emit an entry of this call, at this moment."""
         at_ms = round((time.monotonic() - self.began) * 1000)
@@ -279,13 +286,6 @@ class CallLog(BaseObserver):
         elif state != "update":
             more["took_ms"] = _since(self._jobs.pop(key))
         self.tell(event="job", id=id, name=name, state=state, **more)
-
-    @property
-    def mend(self) -> str:
-        """What to do about the failure."""
-        if self.code_failed:
-            return "mend its code; see where it failed with -v"
-        return "check keys and network: pmw doctor; or see -v"
 
     def _tell_error(self, frame: ErrorFrame) -> None:
         worker = frame.metadata.get(FROM_WORKER, self._main)
